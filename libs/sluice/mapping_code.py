@@ -18,6 +18,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 from pydantic import BaseModel
 
 from sluice.entities import Mapping
@@ -134,13 +135,13 @@ def _with(statement: ast.stmt, **changes: list[Any]) -> ast.stmt:
 
 
 def _only_declares(statement: ast.ClassDef, value: type) -> bool:
-    """Whether the statement of a class only declares a pydantic model, so that code which does not contain the model's
+    """Whether the statement of a class only declares a model, so that code which does not contain the model's
     name cannot depend on it."""
     for one in statement.body:
         declares = isinstance(one, ast.AnnAssign | ast.FunctionDef | ast.Pass)
         if not declares and not (isinstance(one, ast.Assign) and all(isinstance(to, ast.Name) for to in one.targets)):
             return False
-    return issubclass(value, BaseModel) and not _ANY_NAME.search(ast.unparse(statement))
+    return issubclass(value, BaseModel | msgspec.Struct) and not _ANY_NAME.search(ast.unparse(statement))
 
 
 def _handed_on(code: ast.AST, name: str) -> bool:

@@ -40,3 +40,5 @@ MicroTimestamp = Annotated[datetime, BeforeValidator(_from_microseconds)]
 MilliTimestamp = Annotated[datetime, BeforeValidator(_from_milliseconds)]
 EpochDate = Annotated[date, BeforeValidator(_from_days)]
 JsonText = ParsedJson[JsonValue]
+
+FROM_NUMBERS = frozenset({_from_microseconds, _from_milliseconds, _from_days})

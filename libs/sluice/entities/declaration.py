@@ -6,8 +6,6 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any
 
-from pydantic import BaseModel
-
 from sluice.errors import SettingsError
 from sluice.names import name_problem
 
@@ -55,7 +53,7 @@ def require_name(where: str, argument: str, name: Any) -> None:
         raise SettingsError(f"{where}: {argument}={name!r}: {problem}. Next: give one with {argument}=")
 
 
-def require_time_function(where: str, effective_at: Any, raw_model: type[BaseModel]) -> None:
+def require_time_function(where: str, effective_at: Any, raw_model: type[Any]) -> None:
     """Raises SettingsError if `effective_at` cannot be called with a record."""
     getter = None
     if isinstance(effective_at, property | cached_property):

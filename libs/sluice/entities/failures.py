@@ -4,18 +4,21 @@ pydantic quotes the input in its messages, and so may the exceptions of an autho
 only member names that the model declares, kinds of error, class names and line numbers.
 """
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind, NoDefault
 from pydantic_core.core_schema import WithDefaultSchema
 
 from sluice.entities.authored_files import SourceLine, file_name, is_authored
+from sluice.entities.raw_models import RawModel
 from sluice.entities.values import RAW_JSON_LEVELS_MAX, TOO_DEEP
 
 _PROBLEMS_MAX = 5
@@ -34,8 +37,10 @@ class _MemberNames(GenerateJsonSchema):
 
 
 @lru_cache(maxsize=512)
-def known_members(model: type[BaseModel]) -> frozenset[str]:
+def known_members(model: type[RawModel]) -> frozenset[str]:
     """All member names and aliases in a model and in the models inside it."""
+    if not issubclass(model, BaseModel):
+        return frozenset(_properties(msgspec.json.schema(model)))
     try:
         return frozenset(_properties(model.model_json_schema(schema_generator=_MemberNames)))
     except PydanticUserError:  # a type inside has no JSON schema: only the outer names are known
@@ -63,6 +68,34 @@ def validation_reason(error: ValidationError, known: frozenset[str]) -> str:
     ]
     more = len(problems) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+# What msgspec says about the type of a value. Its other texts may quote the value.
+_KINDS = re.compile(
+    r"Expected `[\w |]+`, got `\w+`"
+    r"|Invalid (?:decimal string|UUID|base64 encoded string|RFC3339 encoded \w+|ISO8601 duration)"
+    r"|(?:Integer value|Timestamp|Duration|Number) (?:is )?out of range"
+)
+_MEMBER = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
+
+
+def struct_reason(error: msgspec.ValidationError, known: frozenset[str]) -> tuple[str, bool]:
+    """As `validation_reason`: the problem of reading a Struct; and whether a member is missing."""
+    text, _, place = str(error).rpartition(" - at `")
+    location = [
+        int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]`]+|\.\.\.", place.rpartition("$")[2])
+    ]
+    if not text:
+        text, location = place, []
+    member = _MEMBER.fullmatch(text)
+    if error.__cause__ is not None:  # raised by the author's code
+        kind = "value_error"
+    elif member is not None:
+        location.append(member[2])
+        kind = "missing" if member[1] == "missing required" else "no such field"
+    else:
+        kind = text.replace("`", "") if _KINDS.fullmatch(text) else "invalid"
+    return f"{_path(tuple(location), known)}: {kind}", kind == "missing"
 
 
 def _path(location: tuple[int | str, ...], known: frozenset[str]) -> str:

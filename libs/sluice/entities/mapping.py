@@ -11,7 +11,8 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+import msgspec
+from pydantic import ValidationError
 
 from sluice.canonical_json import canonical_bytes
 from sluice.entities.authored_files import SourceLine
@@ -20,9 +21,10 @@ from sluice.entities.claims import AnyClaim, Claim, EncodedClaim, Output
 from sluice.entities.contract import EntityContract
 from sluice.entities.encoders import encoder, instant, microseconds
 from sluice.entities.entity import Entity
-from sluice.entities.failures import known_members, raised_at, validation_reason
+from sluice.entities.failures import known_members, raised_at, struct_reason, validation_reason
 from sluice.entities.field_types import FieldType
 from sluice.entities.mapping_source import MappingText
+from sluice.entities.raw_models import RawModel, Read, reader
 from sluice.entities.rules import MostRecent
 from sluice.entities.values import UsedUnclaimed
 from sluice.errors import DeadRecord, SettingsError
@@ -45,7 +47,7 @@ class Mapping:
     version: int
     entity: EntityContract
     entity_class: type[Entity]
-    raw_model: type[BaseModel]
+    raw_model: type[RawModel]
     output: str
     effective_at: Callable[[Any], Time] | None
     text: MappingText
@@ -77,7 +79,7 @@ class Mapping:
         """Entity id, encoded fields and effective time if the record makes one plain claim, else None: `apply_encoded`
         decides."""
         try:
-            record = self.raw_model.__pydantic_validator__.validate_python(raw)
+            record = self._read(raw)
             entity = self.function(record)
             if type(entity) is not self.entity_class:
                 return None
@@ -92,8 +94,8 @@ class Mapping:
 
     def _claims(self, raw: dict[str, Any], claim: Callable[[Entity, str, int | None], AnyClaim]) -> list[AnyClaim]:
         try:
-            record = self.raw_model.__pydantic_validator__.validate_python(raw)
-        except ValidationError as error:
+            record = self._read(raw)
+        except (ValidationError, msgspec.ValidationError) as error:
             raise self._unreadable(error) from None
         except (DeadRecord, MemoryError):
             raise
@@ -183,7 +185,7 @@ class Mapping:
         hint = f"; is {near[0]} meant?" if near else ""
         return self._dead("mapping-failed", f"{self.entity.name}: {name if known else '*'}: no such field{hint}", name)
 
-    def _effective_at(self, effective_at: Callable[[Any], Time], record: BaseModel) -> int | None:
+    def _effective_at(self, effective_at: Callable[[Any], Time], record: RawModel) -> int | None:
         where = f"effective_at={getattr(effective_at, '__qualname__', type(effective_at).__name__)}"
         try:
             value = effective_at(record)
@@ -202,6 +204,10 @@ class Mapping:
         raise self._dead("wrong-type", f"{where} is {type(value).__name__}, not a time")
 
     @cached_property
+    def _read(self) -> Read:
+        return reader(self.raw_model)
+
+    @cached_property
     def _encode(self) -> EncodeClaim:
         return self.entity.claim_encoder.encode
 
@@ -212,9 +218,13 @@ class Mapping:
             return frozenset()
         return frozenset(name for name, rule in self.entity.rules.items() if isinstance(rule, MostRecent))
 
-    def _unreadable(self, error: ValidationError) -> DeadRecord:
-        missing = all(problem["type"] == "missing" for problem in error.errors(include_url=False, include_input=False))
-        reason = validation_reason(error, known_members(self.raw_model))
+    def _unreadable(self, error: ValidationError | msgspec.ValidationError) -> DeadRecord:
+        known = known_members(self.raw_model)
+        if isinstance(error, msgspec.ValidationError):
+            reason, missing = struct_reason(error, known)
+        else:
+            problems = error.errors(include_url=False, include_input=False)
+            reason, missing = validation_reason(error, known), all(one["type"] == "missing" for one in problems)
         return self._dead("missing-member" if missing else "wrong-type", f"{self.source}.{self.stream}: {reason}")
 
     def _failed(self, error: BaseException, details: str) -> DeadRecord:

@@ -3,15 +3,14 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, overload
 
-from pydantic import BaseModel
-
 from sluice.entities import declaration
 from sluice.entities.claims import Output
 from sluice.entities.entity import Entity
 from sluice.entities.mapping import Mapping, Time
 from sluice.entities.mapping_source import MappingText, signature
+from sluice.entities.raw_models import RawModel, require_readable
 
-Raw = TypeVar("Raw", bound=BaseModel)
+Raw = TypeVar("Raw", bound=RawModel)
 Result = TypeVar("Result", bound=Entity | Iterable[Output[Entity]] | None)
 
 
@@ -52,6 +51,7 @@ def mapping(
         source_name, stream = declaration.split_source(where, source)
         declaration.require_version(where, version)
         raw_model, entity = signature(function)
+        require_readable(where, raw_model)
         own_name = function.__name__ if name is None else name
         declaration.require_name(where, "name", own_name)
         declaration.require_name(where, "output", output)

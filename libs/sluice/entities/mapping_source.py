@@ -12,17 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from pydantic import BaseModel
-
 from sluice.entities.authored_files import SourceLine, file_name
 from sluice.entities.entity import Entity
+from sluice.entities.raw_models import RawModel
 from sluice.entities.rules import MostRecent
 from sluice.errors import SettingsError
 
 Function = Callable[[Any], Any]
 
 
-def signature(function: Function) -> tuple[type[BaseModel], type[Entity]]:
+def signature(function: Function) -> tuple[type[RawModel], type[Entity]]:
     """The raw model and the entity class in a mapping's annotations. Raises SettingsError if one is missing."""
     where = f"{function.__module__}.{function.__name__}"
     try:
@@ -31,8 +30,10 @@ def signature(function: Function) -> tuple[type[BaseModel], type[Entity]]:
         raise SettingsError(f"{where}: its annotation names {error.name}, which the module does not define") from None
     parameters = list(inspect.signature(function).parameters)
     raw_model = hints.get(parameters[0]) if len(parameters) == 1 else None
-    if not (isinstance(raw_model, type) and issubclass(raw_model, BaseModel)) or issubclass(raw_model, Entity):
-        raise SettingsError(f"{where}: a mapping takes one argument, annotated with the raw record's pydantic model")
+    if not (isinstance(raw_model, type) and issubclass(raw_model, RawModel)) or issubclass(raw_model, Entity):
+        raise SettingsError(
+            f"{where}: a mapping takes one argument, annotated with the raw record's model (pydantic or msgspec)"
+        )
     entities = {part for part in _parts(hints.get("return")) if isinstance(part, type) and issubclass(part, Entity)}
     if len(entities) != 1:
         raise SettingsError(f"{where}: annotate what it returns: `-> Worker`, `-> Worker | None` or a list of Output")

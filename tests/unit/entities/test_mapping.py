@@ -584,7 +584,7 @@ def test_a_mapping_of_something_else_than_a_function_is_refused(function: Any) -
 
 
 def test_a_function_without_types_is_refused() -> None:
-    with pytest.raises(SettingsError, match="annotated with the raw record's pydantic model"):
+    with pytest.raises(SettingsError, match="annotated with the raw record's model"):
         mapping("hr.people", 1)(lambda raw: raw)
 
 

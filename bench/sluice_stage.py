@@ -17,8 +17,22 @@ from bench.topics import Topics
 from sluice.embedded.fetching import Progress
 
 PIPELINES = Path(__file__).parent / "pipelines"
-OLD_IMPORT = "from entities import "
-"""How the author's files of commits before `PIPELINE_PACKAGE` import the entities."""
+Rewrites = Sequence[tuple[str, str]]
+"""Texts in the author's files, each with the one that replaces it for an older commit; `{source}` is the source."""
+NO_PACKAGE: Rewrites = (
+    ("from ...entities import ", "from entities import "),
+    ("from .mapping import ", "from sources.{source}.mapping import "),
+)
+"""For commits in which the pipeline's folder was no package."""
+NO_STRUCTS: Rewrites = (
+    (
+        "import msgspec\n",
+        "from pydantic import BaseModel, ConfigDict\nfrom pydantic.alias_generators import to_camel\n",
+    ),
+    ('(msgspec.Struct, rename="camel"):\n', "(BaseModel):\n    model_config = ConfigDict(alias_generator=to_camel)\n"),
+    ("(msgspec.Struct):", "(BaseModel):"),
+)
+"""For commits whose raw models are pydantic models only."""
 
 
 class SluiceStages(Contestant):
@@ -45,7 +59,7 @@ class SluiceStages(Contestant):
 
     def prepare(self, job: Job, topics: Topics) -> None:
         """Write the pipeline's folder, create the topics and register the schemas."""
-        write_pipeline(job, self._sources, old=not (self._root / "libs/sluice/entities/authored_files.py").exists())
+        write_pipeline(job, self._sources, rewrites_for(self._root / "libs/sluice/entities"))
         for command in (("topics", "apply"), ("schemas", "apply")):
             done = subprocess.run(
                 [*self._sluice(), *command],
@@ -80,19 +94,24 @@ class SluiceStages(Contestant):
         }
 
 
-def write_pipeline(job: Job, sources: Sequence[str], old: bool) -> Path:
-    """Copy the bench's pipeline into the job's folder, with the job's prefix and number of partitions.
+def rewrites_for(entities: Path) -> list[tuple[str, str]]:
+    """The rewrites that a commit needs whose package `sluice.entities` is the folder `entities`."""
+    packages = (entities / "authored_files.py").exists()
+    structs = (entities / "raw_models.py").exists()
+    return [*(() if packages else NO_PACKAGE), *(() if structs else NO_STRUCTS)]
 
-    `old`: rewrite the imports for commits in which the pipeline's folder was no package.
-    """
+
+def write_pipeline(job: Job, sources: Sequence[str], rewrites: Rewrites) -> Path:
+    """Copy the bench's pipeline into the job's folder, with the job's prefix and number of partitions."""
     folder = job.folder / "pipeline"
     shutil.copytree(PIPELINES / "ledger", folder, ignore=shutil.ignore_patterns("__pycache__"))
     for unused in {one.name for one in (folder / "sources").iterdir()} - set(sources):
         shutil.rmtree(folder / "sources" / unused)
-    for file in folder.rglob("*.py") if old else ():
-        text = file.read_text().replace("from ...entities import ", OLD_IMPORT)
-        source = file.parent.name
-        file.write_text(text.replace("from .mapping import ", f"from sources.{source}.mapping import "))
+    for file in folder.rglob("*.py"):
+        text = file.read_text()
+        for now, before in rewrites:
+            text = text.replace(now, before.format(source=file.parent.name) if "{" in before else before)
+        file.write_text(text)
     (folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline_of(job, sources), sort_keys=False))
     return folder
 

@@ -20,7 +20,7 @@ from bench.contestant import Job
 from bench.contributions import contributions
 from bench.ledger import EntryRange
 from bench.sampling import percentile
-from bench.sluice_stage import write_pipeline
+from bench.sluice_stage import NO_STRUCTS, Rewrites, rewrites_for, write_pipeline
 from bench.topics import Message
 from sluice.connector import Request, Response
 from sluice.pipeline import load_pipeline
@@ -89,9 +89,12 @@ def test_an_entry_changes_with_its_version_and_with_nothing_else() -> None:
         assert orjson.loads(first.value or b"")["quantity"] != orjson.loads(second.value or b"")["quantity"]
 
 
+@pytest.mark.parametrize("rewrites", [(), NO_STRUCTS], ids=["structs", "pydantic"])
 @pytest.mark.parametrize("source", ["erp", "bank", "books"])
-def test_sluice_and_the_peers_map_a_raw_record_to_the_same_fields(source: str, tmp_path: Path) -> None:
-    write_pipeline(job(tmp_path), [source], old=False)
+def test_sluice_and_the_peers_map_a_raw_record_to_the_same_fields(
+    source: str, rewrites: Rewrites, tmp_path: Path
+) -> None:
+    write_pipeline(job(tmp_path), [source], rewrites)
     [mapping] = load_mappings(load_pipeline(tmp_path / "pipeline"))
     for message in raw(200, source=source):
         decoded = orjson.loads(message.value or b"")
@@ -135,17 +138,18 @@ def test_written_contributions_claim_the_fields_of_the_raw_records(source: str) 
 
 
 def test_all_sources_of_the_bench_pipeline_load(tmp_path: Path) -> None:
-    write_pipeline(job(tmp_path), ["erp", "bank", "books"], old=False)
+    write_pipeline(job(tmp_path), ["erp", "bank", "books"], [])
     mappings = load_mappings(load_pipeline(tmp_path / "pipeline"))
     assert {mapping.name for mapping in mappings} == {"erp_entry", "bank_entry", "booked_row"}
 
 
 def test_an_older_commit_gets_imports_without_packages(tmp_path: Path) -> None:
-    write_pipeline(job(tmp_path), ["erp"], old=True)
+    write_pipeline(job(tmp_path), ["erp"], rewrites_for(tmp_path))
     text = "".join(file.read_text() for file in (tmp_path / "pipeline").rglob("*.py"))
     assert "from entities import LedgerEntry" in text
     assert "from sources.erp.mapping import ErpEntry" in text
     assert not re.search(r"^from \.", text, re.MULTILINE)
+    assert "msgspec" not in text
 
 
 def test_keys_are_repeated_in_their_next_version_until_there_are_enough_records() -> None:

@@ -3,17 +3,14 @@
 from datetime import date, datetime
 from decimal import Decimal
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+import msgspec
 
 from sluice.entities import Money, mapping
 
 from ...entities import LedgerEntry
 
 
-class BankEntry(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel)
-
+class BankEntry(msgspec.Struct, rename="camel"):
     id: str
     cost_centre: str
     employee: str | None

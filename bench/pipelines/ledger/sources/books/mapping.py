@@ -3,14 +3,14 @@
 from datetime import datetime
 from decimal import Decimal
 
-from pydantic import BaseModel
+import msgspec
 
 from sluice.entities import EpochDate, Money, mapping
 
 from ...entities import LedgerEntry
 
 
-class BookedRow(BaseModel):
+class BookedRow(msgspec.Struct):
     id: str
     cost_centre: str
     employee: str | None

@@ -3,17 +3,14 @@
 from datetime import date, datetime
 from decimal import Decimal
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+import msgspec
 
 from sluice.entities import Money, mapping
 
 from ...entities import LedgerEntry
 
 
-class ErpEntry(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel)
-
+class ErpEntry(msgspec.Struct, rename="camel"):
     id: str
     cost_centre: str
     employee: str | None

@@ -38,7 +38,7 @@ class Mood(OpenEnum):
 class Person(Entity):
     number: Annotated[str, Identity()]
     pay: Money | None = UNCLAIMED
-    born_on: date | None = UNCLAIMED
+    hired_on: date | None = UNCLAIMED
     seen_at: datetime | None = UNCLAIMED
     mood: Mood | None = UNCLAIMED
 
@@ -51,7 +51,7 @@ class Pay(msgspec.Struct):
 class Row(msgspec.Struct, rename="camel"):
     id: int
     base_pay: Pay | None = None
-    born_on: EpochDate | None = None
+    hired_on: EpochDate | None = None
     seen_at: MicroTimestamp | None = None
     left_at: Annotated[MilliTimestamp | None, "kept"] = None
     changed_at: datetime | None = None
@@ -71,7 +71,7 @@ class Row(msgspec.Struct, rename="camel"):
 @mapping(source="hr.people", version=1, effective_at=Row.at)
 def person(raw: Row) -> Person:
     pay = None if raw.base_pay is None else Money(raw.base_pay.amount, raw.base_pay.currency)
-    return Person(number=str(raw.id), pay=pay, born_on=raw.born_on, seen_at=raw.seen_at, mood=raw.mood)
+    return Person(number=str(raw.id), pay=pay, hired_on=raw.hired_on, seen_at=raw.seen_at, mood=raw.mood)
 
 
 class PydanticPay(BaseModel):
@@ -84,7 +84,7 @@ class PydanticRow(BaseModel):
 
     id: int
     base_pay: PydanticPay | None = None
-    born_on: EpochDate | None = None
+    hired_on: EpochDate | None = None
     seen_at: MicroTimestamp | None = None
     changed_at: datetime | None = None
     mood: Mood | None = None
@@ -96,7 +96,7 @@ class PydanticRow(BaseModel):
 @mapping(source="hr.people", version=1, effective_at=PydanticRow.at, name="person")
 def pydantic_person(raw: PydanticRow) -> Person:
     pay = None if raw.base_pay is None else Money(raw.base_pay.amount, raw.base_pay.currency)
-    return Person(number=str(raw.id), pay=pay, born_on=raw.born_on, seen_at=raw.seen_at, mood=raw.mood)
+    return Person(number=str(raw.id), pay=pay, hired_on=raw.hired_on, seen_at=raw.seen_at, mood=raw.mood)
 
 
 ROWS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
@@ -107,7 +107,7 @@ ROWS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
             {"amount": st.decimals(-(10**9), 10**9, places=4).flatmap(lambda d: st.sampled_from([d, str(d)]))},
             optional={"currency": st.sampled_from(["EUR", "USD"])},
         ),
-        "bornOn": st.none() | st.integers(-100_000, 100_000) | st.dates().map(str),
+        "hiredOn": st.none() | st.integers(-100_000, 100_000) | st.dates().map(str),
         "seenAt": st.none() | st.integers(-(10**15), 10**15) | st.just("2026-01-02T03:04:05Z"),
         "changedAt": st.none() | st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),
         "mood": st.sampled_from(["gut", "schlecht", None]),
@@ -133,8 +133,8 @@ DEAD: list[tuple[Any, str, str]] = [
     ({"id": 1, "basePay": {"amount": "Secretson"}}, "wrong-type", "basePay.amount: Invalid decimal string"),
     ({"id": 1, "basePay": {}}, "missing-member", "basePay.amount: missing"),
     ({"id": 1, "basePay": {"amount": 1, "currency": "Secretson"}}, "wrong-type", "basePay.currency: invalid"),
-    ({"id": 1, "bornOn": 2**62}, "wrong-type", "bornOn: value_error"),
-    ({"id": 1, "bornOn": "Secretson"}, "wrong-type", "bornOn: Invalid RFC3339 encoded date"),
+    ({"id": 1, "hiredOn": 2**62}, "wrong-type", "hiredOn: value_error"),
+    ({"id": 1, "hiredOn": "Secretson"}, "wrong-type", "hiredOn: Invalid RFC3339 encoded date"),
     ({"id": 1, "seenAt": [7]}, "wrong-type", "seenAt: Expected datetime | null, got array"),
     ({"id": 1, "mood": 7}, "wrong-type", "mood: Expected str | null, got int"),
     ({"id": 1, "tags": {"Secretson": [1, "x"]}}, "wrong-type", "tags.*.[1]: Expected int, got str"),

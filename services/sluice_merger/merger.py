@@ -50,7 +50,7 @@ class Merger(Process):
         self._store, self._reader, self._expiry, self._watch = state_backend
         self._partitions: dict[Partition, MergedPartition] = {}
         self._rules = {topic: Survivorship(one.contract, source_order) for topic, one in topics.by_topic.items()}
-        self._read: dict[Partition, dict[str, list[ReadRecord]]] = defaultdict(dict)  # of the open batch, by entity
+        self._read: dict[Partition, dict[str, list[ReadRecord]]] = defaultdict(dict)  # of the open slice, by entity
 
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -88,7 +88,7 @@ class Merger(Process):
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def handle(self, record: Record, batch: Batch) -> Handled:
-        """Check one record. `complete` reads the claims of all entities of the batch at once, and changes them."""
+        """Check one record. `combine` reads the claims of all entities of the slice at once, and changes them."""
         read = read_record(record)
         if read is None:
             batch.count(record.at, "unchanged")
@@ -96,11 +96,14 @@ class Merger(Process):
             self._read[record.at].setdefault(read[0], []).append(read[1])
         return Handled.DONE
 
-    def complete(self, batch: Batch) -> None:
-        """Take the records of the batch, and merge each entity whose claims changed, once."""
+    def combine(self, batch: Batch) -> None:
+        """Take the records of the slice, and merge each entity whose claims changed, once."""
         for at, by_entity in self._read.items():
             self._take(self._partitions[at], by_entity, batch)
         self._read.clear()
+
+    def complete(self, batch: Batch) -> None:
+        self.combine(batch)
         for merged in self._partitions.values():
             self._write_back(merged, batch)
 

@@ -93,9 +93,15 @@ class ScriptedGroup(GroupReader):
             end = len(self._logs[at])
             if offset > end:
                 raise ConsumerLost(f"{at[0]}/{at[1]}: offset {offset} is not in the log")
-            if offset < end or at not in self._fetched:
-                taken += [*self._logs[at][offset:], End(*at, end)]
-            self._fetched[at] = self.reading[at] = end
+            records = self._logs[at][offset : offset + records_max - len(taken)]
+            at_end = offset + len(records) == end
+            if at_end and (records or at not in self._fetched):
+                taken += [*records, End(*at, end)]
+            else:
+                taken += records
+            if at_end:
+                self._fetched[at] = end
+            self.reading[at] = offset + len(records)
         return taken
 
     def committed(self, at: Partition) -> int | None:

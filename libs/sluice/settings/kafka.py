@@ -67,7 +67,7 @@ class KafkaSettings(BaseModel):
         "then.",
     )
     fetch_queue_kib: int = Field(
-        default=8_192,
+        default=4_096,
         ge=1_024,
         description="The most that a consumer fetches ahead. The setting limits the memory of the process.",
     )

@@ -34,6 +34,11 @@ TAKE_TIMEOUT_S = 0.2
 # The open batch is delivered as soon as the batch in flight is durable, which the loop checks this often.
 IN_FLIGHT_TIMEOUT_S = 0.002
 IDLE_COMMIT_AFTER_S = 1.0
+# A batch takes its records in slices, because 10,000 records of 1 kB take 40 MiB.
+SLICE_RECORDS = 1_000
+# The first batch after the start is small, so that its records soon reach the next stage. Each batch may have twice as
+# many records as the one before.
+FIRST_BATCH_RECORDS = 500
 
 log = structlog.get_logger()
 
@@ -64,6 +69,7 @@ class Stage:
         self._backoff = Backoff(settings.batch_bytes_max)
         self._recovery = Recovery(reader, delivery, process, self._assignment, self._backoff, self._faults)
         self._open: Batch | None = None
+        self._records_max = min(FIRST_BATCH_RECORDS, settings.batch_records_max)
         self._delivered_at = self._renewed_at = time.monotonic()
 
     def run_until_signalled(self) -> int:
@@ -98,9 +104,15 @@ class Stage:
         # read from its start offset on, and records that were taken earlier in this turn are from another offset.
         self._assignment.resume_due()
         reading = self._assignment.reading()
-        taken = self._reader.take(self._settings.batch_records_max, self._take_timeout_s())
+        slice_max = min(SLICE_RECORDS, self._records_max)
+        taken = self._reader.take(slice_max, self._take_timeout_s())
         self._faults.read(taken)
-        if self._assignment.busy or self._reader.assigned or self._reader.revoked:
+        if self._reader.revoked:
+            self._finish()
+            if self._open is not None:
+                self._give_up_open()
+                return
+        elif self._assignment.busy or self._reader.assigned:
             self._settle()
         elif not self._delivery.busy:
             self._finish()
@@ -109,14 +121,25 @@ class Stage:
         if self._open is None:
             self._background()
         owned = self._assignment.owned
-        self._process_all([item for item in taken if item.at in reading and owned.get(item.at) is reading[item.at]])
+        read = [item for item in taken if item.at in reading and owned.get(item.at) is reading[item.at]]
+        self._process_all(read, more=len(taken) >= slice_max)
         self._renew()
         if self._open is None and not self._delivery.busy:
             self._idle_commit()
 
+    def _give_up_open(self) -> None:
+        """Give up the open batch, because it may contain records of a revoked partition. The next owner of that
+        partition may already read them, and Kafka would not refuse their offsets from another member of the group."""
+        self._open = None
+        self._process.dropped()
+        self._assignment.apply_rebalance()
+        self._assignment.rewind()
+
     def _take_timeout_s(self) -> float:
         if self._assignment.busy:
             return 0.0
+        if self._open is not None and not self._delivery.busy:
+            return 0.0  # the batch takes what has arrived, and waits for nothing
         return IN_FLIGHT_TIMEOUT_S if self._delivery.busy else TAKE_TIMEOUT_S
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,16 +154,20 @@ class Stage:
             self._deliver(batch)
         self._assignment.unblock()
 
-    def _process_all(self, taken: Sequence[Record | End]) -> None:
+    def _process_all(self, taken: Sequence[Record | End], *, more: bool) -> None:
+        """Process one slice of records. `more`: more records have probably arrived, and the open batch takes them."""
         batch = self._open or self._new_batch()
         try:
             for at, items in _by_partition(taken).items():
                 batch = self._process_partition(self._assignment.owned[at], items, batch)
         finally:
             self._health.processing(None)
+        if batch.empty:
+            return
+        self._process.combine(batch)
         # While a batch is in flight, this one takes more records. So batches are as large as the writer is slow.
-        self._open = batch if self._delivery.busy and not batch.empty else None
-        if self._open is None and not batch.empty:
+        self._open = batch
+        if not self._delivery.busy and not (more and batch.handled < self._records_max):
             self._deliver(batch)
 
     def _process_partition(self, owned: Owned, items: Iterable[Record | End], batch: Batch) -> Batch:
@@ -225,6 +252,7 @@ class Stage:
         self._delivered(self._delivery.finish())
         self._delivered(self._delivery.deliver(batch, self._assignment.owned.values(), self._reader))
         self._delivered_at = time.monotonic()
+        self._records_max = min(self._settings.batch_records_max, self._records_max * 2)
         self._delivery.commit(self._reader)  # the offsets of the batch before
 
     def _finish(self) -> None:

@@ -70,7 +70,8 @@ class Owned:
 
 class Process(ABC):
     """The part of the loop that differs between stages. One thread calls all methods, never while a transaction of
-    Kafka is open. While a batch is in flight (see `Delivery`), it calls only `handle`, `work`, `complete` and `busy`.
+    Kafka is open. While a batch is in flight (see `Delivery`), it calls only `handle`, `work`, `combine`,
+    `complete` and `busy`.
 
     Every stage implements `start` and `handle`. The other methods are optional.
     """
@@ -99,6 +100,11 @@ class Process(ABC):
     def busy(self, at: Partition) -> bool:
         """Whether background work (`work`) must be done before the next record of partition `at` is handled."""
         return False
+
+    def combine(self, batch: Batch) -> None:
+        """Called after each slice of the batch's records: add the effects that are created once for a slice. If the
+        batch is full within a slice, only `complete` is called."""
+        return
 
     def complete(self, batch: Batch) -> None:
         """Called before `batch` is delivered: add the effects that are created once for the whole batch."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from sluice.errors import DeadRecord, EnvironmentFault, SluiceError
+from sluice.errors import DeadRecord, EnvironmentFault, SluiceError, TransactionLost
 from sluice.kafka import KafkaSettings
 from sluice.kafka.log import Partition
 from sluice.kafka.record import End, Record
@@ -111,6 +111,8 @@ class ScriptedGroup(GroupReader):
         self._committed |= offsets
 
     def read_from(self, at: Partition, offset: int) -> None:
+        if at not in self._given:
+            raise TransactionLost(f"reading {at[0]}/{at[1]} from {offset} on: _STATE")
         self.reading[at] = offset
         self._sought.add(at)
 

@@ -153,7 +153,11 @@ class Assignment:
                     self._read_from(owned.at, owned.next_offset)
 
     def rewind(self) -> None:
-        """Read each partition again from its committed offset."""
+        """Read each partition again from its committed offset.
+
+        Partitions that were revoked in the turn that failed are forgotten first: the reader cannot seek in them.
+        """
+        self.apply_rebalance()
         for owned in self.owned.values():
             owned.next_offset = owned.committed if owned.committed is not None else owned.next_offset
             if owned.at in self._blocked:

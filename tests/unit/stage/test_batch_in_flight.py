@@ -211,6 +211,29 @@ def test_an_error_in_flight_gives_up_both_batches_and_both_are_read_again() -> N
     assert group.committed(AT) == 3
 
 
+def test_an_error_in_flight_while_its_partition_is_revoked_reads_the_others_again() -> None:
+    """The reader cannot seek in a partition that it has lost."""
+    target, revoked = Target(), threading.Event()
+
+    def at_turn(turn: int, group: ScriptedGroup) -> None:
+        if turn == 0:
+            group.assign([OTHER])
+        if b"1" in target.handled and not revoked.is_set():
+            group.revoke([AT])
+            revoked.set()
+
+    def write(values: list[bytes]) -> None:
+        if b"1" in values and not target.durable:
+            _wait(revoked)
+            target.on_write = lambda values: None
+            raise Transient("Postgres is away")
+
+    target.on_write = write
+    group = _run(target, [b"1"], 20, at_turn, batch_bytes_max=1_000_000)
+    assert group.committed(OTHER) == 1
+    assert target.reported == [b"1"]
+
+
 def test_a_start_that_is_tried_again_waits_until_no_batch_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sink takes a lease in it, over the connection with which the thread writes."""
     monkeypatch.setattr(start, "RETRY_AFTER_S", 0.05)

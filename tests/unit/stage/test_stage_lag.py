@@ -68,7 +68,7 @@ def test_the_lag_of_a_paused_input_rises() -> None:
 
     def turn(number: int, it: ScriptedStage) -> None:
         if number < 0:
-            it.group.assigned.append(at)
+            it.group.assign([at])
         if number == 10:
             it.arrive(at, [b"1"] * 30)
 
@@ -98,7 +98,7 @@ def test_a_broker_that_does_not_answer_for_an_end_does_not_stop_the_stage() -> N
 
     def turn(number: int, it: ScriptedStage) -> None:
         if number < 0:
-            it.group.assigned += [paused, read]
+            it.group.assign([paused, read])
             it.group.away = Transient("no answer")
         if number == 10:
             it.arrive(read, [b"2"])

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _RESERVED = frozenset({"contract", "entity_id"})
+# Postgres cuts off longer names. `<entity>_provenance` and `sluice_del_<entity>` are names too.
+_POSTGRES_NAME_MAX = 63
+_ENTITY_NAME_MAX = _POSTGRES_NAME_MAX - len("_provenance")
+_POSTGRES_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})  # of every table
 # the id is an index key in the golden table, and Postgres allows index keys up to 2,704 bytes
 _ENTITY_ID_BYTES_MAX = 1024
 
@@ -126,7 +130,7 @@ def contract_of(entity: "type[Entity]", name: str, version: int) -> EntityContra
         rules[field] = _rule(where, markers)
         identities.update((field, marker) for marker in markers if isinstance(marker, Identity))
     identity = _identity(entity, fields, identities)
-    _no_collisions(entity, fields)
+    _require_table(entity, name, fields)
     return EntityContract(name, entity.__name__, version, fields, identity, identities[identity], rules)
 
 
@@ -166,11 +170,21 @@ def _identity(entity: "type[Entity]", fields: dict[str, FieldType], identities: 
     return identity
 
 
-def _no_collisions(entity: type, fields: dict[str, FieldType]) -> None:
+def _require_table(entity: type, name: str, fields: dict[str, FieldType]) -> None:
+    """Raises SettingsError if Postgres cannot have the golden table of an entity. It cuts off longer names, so that two
+    entities could share a temporary table of the sink."""
+    where = f"{entity.__module__}.{entity.__name__}"
+    if len(name) > _ENTITY_NAME_MAX:
+        raise SettingsError(
+            f"{where}: its name has more than {_ENTITY_NAME_MAX} characters. Next: give it a shorter one"
+        )
     columns = ["entity_id"]
     for field, kind in fields.items():
         columns += [f"{field}_amount", f"{field}_currency"] if kind.kind == "money" else [field]
     doubled = sorted({column for column in columns if columns.count(column) > 1})
     if doubled:
-        where = f"{entity.__module__}.{entity.__name__}"
         raise SettingsError(f"{where}: the table would have column {doubled[0]} twice. Next: rename a field")
+    for column in columns:
+        if column in _POSTGRES_COLUMNS or len(column) > _POSTGRES_NAME_MAX:
+            why = "is Postgres's own" if column in _POSTGRES_COLUMNS else f"has over {_POSTGRES_NAME_MAX} characters"
+            raise SettingsError(f"{where}: the name of column {column} {why}. Next: rename the field")

@@ -51,5 +51,11 @@ def _database(sink: PostgresSink) -> tuple[str, ...] | None:
 def golden_tables(
     pipeline: Pipeline, sink: PostgresSink, contracts: dict[str, EntityContract]
 ) -> dict[str, GoldenTable]:
-    """The golden tables by canonical topic."""
+    """The golden tables by canonical topic. Raises SettingsError if the view of one has the name of another."""
+    for name in contracts:
+        if f"{name}_provenance" in contracts:
+            raise SettingsError(
+                f"entity {name}_provenance: its table would have the name of the view of entity {name}. "
+                "Next: give one of the two another name"
+            )
     return {pipeline.names.canonical(name): GoldenTable(sink.schema_, contract) for name, contract in contracts.items()}

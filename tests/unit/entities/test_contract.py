@@ -58,6 +58,7 @@ def test_name_and_version_can_be_declared() -> None:
     [
         ({"name": "a b"}, r"a name is spelled \[a-z\].* Next: give one with name="),
         ({"name": "x" * 64}, "a name has at most 63 characters"),
+        ({"name": "x" * 53}, "its name has more than 52 characters"),
         *(({"version": version}, "a whole number from 1") for version in (0, 1.5, True, 2**31)),
     ],
 )
@@ -166,6 +167,9 @@ ID = Annotated[str, Identity()]
         ({"a": ID, "b": Annotated[str, prefer("x"), most_recent()]}, "2 survivorship rules"),
         ({"a": ID, "pay": Money, "pay_amount": Decimal}, "column pay_amount twice"),
         ({"a": ID, "b": Annotated[str, Scale(3, 1)]}, "Scale belongs to"),
+        ({"a": ID, "xmin": str}, "the name of column xmin is Postgres's own"),
+        ({"a": ID, "b" * 64: str}, "has over 63 characters"),
+        ({"a": ID, "b" * 55: Money}, "_currency has over 63 characters"),
     ],
 )
 def test_a_class_that_is_no_contract_is_refused_with_its_name(annotations: dict[str, Any], reason: str) -> None:

@@ -1,13 +1,18 @@
 """Golden tables from contracts: columns, rows, and the statements that are missing, or refused."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 from psycopg import sql
 
-from sluice.errors import EnvironmentFault
+from sluice.errors import EnvironmentFault, SettingsError
 from sluice.golden.catalogue import SchemaState, TableInfo
 from sluice.golden.columns import TableColumn
+from sluice.golden.sinks import golden_tables
 from sluice.golden.tables import own_plan, table_plan
 from sluice.golden.writer import newest
+from sluice.pipeline import Pipeline, PostgresSink
 from support.canonical import record
 from support.sink import TABLE, tombstone, upsert
 
@@ -29,6 +34,14 @@ def _statements(columns: dict[str, dict[str, str]], views: dict[str, str] | None
 def _bare(statement: str) -> str:
     """Without its comment."""
     return "\n".join(line for line in statement.splitlines() if not line.startswith("--"))
+
+
+def test_a_table_with_the_name_of_another_tables_view_is_refused() -> None:
+    names = SimpleNamespace(canonical=lambda name: f"canonical.{name}")
+    pipeline, sink = cast(Pipeline, SimpleNamespace(names=names)), cast(PostgresSink, SimpleNamespace(schema_="golden"))
+    assert golden_tables(pipeline, sink, {"worker": TABLE.contract}) == {"canonical.worker": TABLE}
+    with pytest.raises(SettingsError, match="the name of the view of entity worker"):
+        golden_tables(pipeline, sink, {"worker": TABLE.contract, "worker_provenance": TABLE.contract})
 
 
 def test_an_owner_table_of_an_older_version_gets_the_column_of_pauses() -> None:

@@ -183,6 +183,12 @@ class EntityClaims:
             return iter(self._row.values())
         return (_decode_claim(stored) for _, stored in self._view.scan(_CLAIM + key_prefix(self.entity_id)))
 
+    def set_version(self, version: CanonicalVersion) -> None:
+        """Called before a merge, with the version that the canonical view contains. An older version may be stored: the
+        canonical record may have changed without these claims, by other rules, while another process had them."""
+        self._changed = self._changed or version != self.version
+        self.version = version
+
     def mark_unmerged(self) -> None:
         self._changed = self._changed or not self.unmerged
         self.unmerged = True

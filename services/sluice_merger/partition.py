@@ -113,7 +113,7 @@ class MergedPartition:
         """Set `version` of each of `unread` to what the canonical view contains."""
         stored = self.canonical.get_many([claims.entity_id.encode() for claims in unread])
         for claims, version in zip(unread, stored, strict=True):
-            claims.version = CanonicalVersion.from_bytes(version)
+            claims.set_version(CanonicalVersion.from_bytes(version))
 
     def take(self, claims: EntityClaims, read: ReadRecord) -> Outcome | None:
         """Change the claims about an entity as `read` says.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sluice.entities import Entity, Identity, prefer
 from sluice.state import view as view_module
+from support.memory_store import MemoryStore
 from support.merging_bench import IN, OUT, STATE, MergerBench
 
 
@@ -182,3 +183,32 @@ def _play(merger: MergerBench, kind: str, count: int) -> None:
         merger.drain()
         merger.take()
         merger.drop()
+
+
+def with_an_older_version_stored() -> MergerBench:
+    """While this merger had no partition, another one with another order of the sources published a version."""
+    merger = drained()
+    merger.claim("E1", "hr", "1:1:1", name="Ada", pay="hr")
+    merger.claim("E1", "erp", "1:1:1", name="A.", pay="erp")
+    merger.run()
+    ours = merger.store
+    for store in (MemoryStore(), ours):
+        merger.store = store
+        merger.use(Person.contract(), ("erp", "hr"))
+        merger.drain()
+    return merger
+
+
+def test_a_version_that_another_merger_published_is_not_published_again() -> None:
+    merger = with_an_older_version_stored()
+    published = len(merger.canonical)
+    merger.claim("E1", "hr", "1:2:1", name="Ada", pay="not this one")
+    merger.run()
+    assert len(merger.canonical) == published
+
+
+def test_a_change_back_to_an_older_version_is_published() -> None:
+    merger = with_an_older_version_stored()
+    merger.claim("E1", "erp", "1:2:1", retracted=True)
+    merger.run()
+    assert ast.literal_eval(merger.golden()["E1"] or "") == {"number": "E1", "name": "Ada", "pay": "hr"}

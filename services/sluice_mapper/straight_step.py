@@ -68,6 +68,13 @@ def straight_step(owned: Owned, raw_input: RawInput, writers: ContributionWriter
         if owned.record.sweeps and position < owned.record.swept(stream):
             return None
         row, observed_at = upsert
+        carried: Any = before.carried
+        if is_cdc:  # as `fill` does, and before the author's code, which may change the row
+            carried = {
+                column: (value, position)
+                for column, value in row.items()
+                if ((kind := type(value)) is str and len(value) >= UNCHANGED_TEXT_MIN) or kind is dict or kind is list
+            }
         claim = claim_of(row)
         if claim is None:
             return None
@@ -75,13 +82,6 @@ def straight_step(owned: Owned, raw_input: RawInput, writers: ContributionWriter
         target, targets = (entity, entity_id, output), before.targets.get(name)
         if targets and targets != (target,):
             return None
-        carried: Any = before.carried
-        if is_cdc:  # as `fill` does for a row without left-out columns
-            carried = {
-                column: (value, position)
-                for column, value in row.items()
-                if ((kind := type(value)) is str and len(value) >= UNCHANGED_TEXT_MIN) or kind is dict or kind is list
-            }
         after = KeyState(
             position, deleted, {**before.emitted, name: now}, {**before.targets, name: (target,)}, carried
         ).to_json()

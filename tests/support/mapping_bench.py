@@ -121,7 +121,12 @@ class MapperBench:
 
         A column with the value `UNAVAILABLE` was left out, unless the headers say otherwise.
         """
-        envelope = {"before": None, "after": row, "source": {"ts_ms": 1_000}, "op": "d" if row is None else op}
+        envelope = {
+            "before": None,
+            "after": row,
+            "source": {"ts_ms": 1_000, "ts_us": 1_000_000},
+            "op": "d" if row is None else op,
+        }
         headers = {**left_out(row or {}), **(headers or {})}
         self.append(orjson.dumps({"id": key}), orjson.dumps(envelope), position, headers)
 

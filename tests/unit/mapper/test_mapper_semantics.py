@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from sluice.cdc.debezium import UNAVAILABLE
 from sluice.entities import Entity, Identity, mapping
@@ -95,6 +95,27 @@ def test_an_unchanged_column_is_filled_from_the_parked_record_that_stated_it() -
     bench.change(1, "1:6:1", row(1, name="Ada", notes=UNAVAILABLE))
     bench.run()
     assert bench.live()["E1/person/main"]["notes"] == "new notes"
+
+
+class PoppedRow(Row):
+    @model_validator(mode="before")
+    @classmethod
+    def _without_notes(cls, row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "name": row.pop("notes")}
+
+
+@mapping(source="erp.public.employee", version=1)
+def popped(raw: PoppedRow) -> Person:
+    return Person(number=raw.number, name=raw.name, notes=None)
+
+
+def test_an_unchanged_column_is_filled_even_if_the_authors_code_took_it_out_of_the_row() -> None:
+    bench = MapperBench(popped)
+    bench.change(1, "1:100:1", row(1))
+    bench.change(1, "1:200:1", row(1, notes=UNAVAILABLE))
+    bench.run()
+    assert bench.outcomes == ["mapped", "mapped"]
+    assert bench.live()["E1/popped/main"]["name"] == "some longer notes"
 
 
 def test_an_unchanged_column_behind_an_undecodable_record_is_parked_never_guessed() -> None:

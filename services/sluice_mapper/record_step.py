@@ -218,7 +218,7 @@ def _upsert(
     for mapping, outcome in decided:
         if outcome is None:
             try:
-                claims = mapping.apply_encoded(row)
+                claims = mapping.apply_encoded(dict(row))  # a validator may change it, and other mappings read it
                 now = tuple([claim[:3] for claim in claims])
                 # A claim about another entity than before: the new claim comes first, then the retraction of the old.
                 ended = [(*old, None, None) for old in state.targets.get(mapping.name, ()) if old not in now]

@@ -118,6 +118,13 @@ def test_an_unchanged_column_is_filled_even_if_the_authors_code_took_it_out_of_t
     assert bench.live()["E1/popped/main"]["name"] == "some longer notes"
 
 
+def test_a_mapping_does_not_see_what_another_ones_validator_changed() -> None:
+    bench = MapperBench(popped, person())
+    bench.change(1, "1:100:1", row(1))
+    bench.run()
+    assert bench.live()["E1/person/main"]["notes"] == "some longer notes"
+
+
 def test_an_unchanged_column_behind_an_undecodable_record_is_parked_never_guessed() -> None:
     bench = MapperBench(person())
     bench.change(1, "1:1:1", row(1, notes="old notes"))

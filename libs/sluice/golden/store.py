@@ -13,7 +13,7 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from sluice.errors import Bug, EnvironmentFault, TopicFault
+from sluice.errors import Bug, EnvironmentFault, TopicFault, Transient
 from sluice.golden import passes
 from sluice.golden.catalogue import SchemaState, read_schema
 from sluice.golden.columns import GoldenTable
@@ -25,6 +25,7 @@ from sluice.golden.tables import ensure
 from sluice.golden.watch import Watch, foreign_write_fault
 from sluice.golden.writer import RowChange, TableWriter, Written
 from sluice.kafka.log import Partition
+from sluice.postgres_errors import policy_of
 
 log = structlog.get_logger()
 
@@ -90,8 +91,8 @@ class GoldenStore:
 
             try:
                 return attempt(savepoints=False)
-            except psycopg.Error:
-                if connection.closed:
+            except psycopg.Error as error:
+                if connection.closed or policy_of(error) is Transient:
                     raise
                 connection.rollback()
                 return attempt(savepoints=True)  # finds the changes that Postgres refuses, or raises the right error

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import sql
 
-from sluice.errors import DeadRecord, EnvironmentFault
+from sluice.errors import DeadRecord, EnvironmentFault, Transient
 from sluice.golden import binary
 from sluice.golden.catalogue import DELETE, UPSERT, dropped_rows_fault
 from sluice.golden.columns import GoldenTable
 from sluice.golden.connection import Connection
 from sluice.golden.faults import translate
 from sluice.golden.sql import statement
-from sluice.postgres_errors import raised_in
+from sluice.postgres_errors import policy_of, raised_in
 
 # About 256 KiB of rows. Larger writes are not faster.
 _ROWS_A_WRITE = 256
@@ -110,10 +110,17 @@ class TableWriter:
         """Write all changes or none, without savepoints, which are a third of the round trips of a small batch.
 
         Called once per transaction. Raises psycopg.Error if Postgres refuses a change: the caller rolls back, and calls
-        `write` in a new transaction.
+        `write` in a new transaction. Raises Transient if no change can be written now, for example because the table is
+        locked: `write` would only wait as long again.
         """
         self._filled.clear()
-        return Written(self._write(newest(changes)), [])
+        todo = newest(changes)
+        try:
+            return Written(self._write(todo), [])
+        except psycopg.Error as error:
+            if policy_of(error) is Transient:
+                raise translate(error, f"{self._where}: writing {_named(todo)}") from None
+            raise
 
     def write(self, changes: Iterable[RowChange]) -> Written:
         """Write the changes that Postgres accepts, each attempt under a savepoint. The result contains the others as

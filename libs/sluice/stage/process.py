@@ -28,7 +28,8 @@ class Owned:
     """A partition that this process owns, with three offsets. The offsets say what was read. They never say which of
     two states is newer: only a position says that.
 
-    * `committed`: the group's committed offset; None if it has none.
+    * `committed`: the group's committed offset; None if it has none. After the start and before the first delivery, the
+      offset from which the partition is read.
     * `next_offset`: the offset of the next record to process. The delivery of the open batch commits it.
     * `offered`: the offset after the last record that `handle` got; above `next_offset` while a record is not finished.
 

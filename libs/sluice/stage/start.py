@@ -105,7 +105,8 @@ class PartitionStarts:
             # Commit a new group's first offset now. If the first batch fails, it is read again from this offset. A
             # later start can then distinguish this group from a group whose offsets expired.
             self._reader.commit({owned.at: owned.next_offset})
-            owned.committed = owned.next_offset
+        # The start may be below the committed offset. After an error, the records from the start on are read again.
+        owned.committed = owned.next_offset
         owned.must_write = True
 
 

@@ -263,6 +263,21 @@ def test_a_connection_that_was_cut_is_opened_again(postgres_dsn: str) -> None:
     assert names(postgres_dsn) == {"W": "Zoë"}
 
 
+def test_a_locked_table_is_waited_for_once(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once more under savepoints, which would double the time in which the stage does nothing."""
+    monkeypatch.setattr("sluice.golden.connection._OPTIONS", {"lock_timeout": "300ms", "sluice.writer": "sink"})
+    monkeypatch.delattr(TableWriter, "write")
+    sink = store(postgres_dsn)
+    lease = sink.lease(TOPIC, 0, "id")
+    with psycopg.connect(postgres_dsn) as other:
+        other.execute("LOCK TABLE golden.worker IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Transient, match=r"table golden\.worker: writing the row of partition 0, offset 5.*55P03"):
+            write(sink, lease, [upsert("W", 5)])
+    sink.rollback()
+    write(sink, lease, [upsert("W", 5)])
+    assert names(postgres_dsn) == {"W": "Zoë"}
+
+
 def test_a_pass_from_the_first_offset_deletes_the_rows_whose_record_it_did_not_read(postgres_dsn: str) -> None:
     sink = store(postgres_dsn)
     lease = sink.lease(TOPIC, 0, "id")

@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from typing import Any
 
+import orjson
 import pytest
 
 from sluice.errors import EnvironmentFault, Transient
@@ -232,6 +234,32 @@ def test_an_error_in_flight_while_its_partition_is_revoked_reads_the_others_agai
     group = _run(target, [b"1"], 20, at_turn, batch_bytes_max=1_000_000)
     assert group.committed(OTHER) == 1
     assert target.reported == [b"1"]
+
+
+def test_an_error_in_flight_does_not_skip_what_a_pass_reads_again() -> None:
+    """A pass starts below the committed offset. What it does not read counts as deleted at its end."""
+    target, refusals = Target(), [Transient("Postgres is away")]
+    lines: list[dict[str, Any]] = []
+
+    def start_pass(owned: Owned) -> Iterator[None]:
+        owned.next_offset, owned.reset = 0, True
+        yield
+
+    def refuse(values: list[bytes]) -> None:
+        if values and refusals:
+            raise refusals.pop()
+
+    write = target.write
+
+    def noted(batch: Batch, owned: Iterable[Owned]) -> None:
+        write(batch, owned)
+        lines.extend(orjson.loads(one.ledger_line(batch)) for one in owned if one.must_be_written(batch))
+
+    target.start, target.on_write, target.write = start_pass, refuse, noted  # type: ignore[method-assign]
+    group = _run(target, [b"1", b"2", b"3"], 8, lambda turn, group: group.commit({AT: 2}) if turn == 0 else None)
+    assert target.durable == [b"1", b"2", b"3"]
+    assert group.committed(AT) == 3
+    assert [(line["from"], line["to"]) for line in lines if line["visible"]] == [(0, 3)]
 
 
 def test_a_start_that_is_tried_again_waits_until_no_batch_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,10 +64,11 @@ class KeyState(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def from_json(cls, value: bytes | None) -> KeyState:
-        return _EMPTY if value is None else _DECODER.decode(value)
+        return UNKNOWN if value is None else _DECODER.decode(value)
 
 
-_EMPTY = KeyState()
+UNKNOWN = KeyState()
+"""The state of a key of which no record was read."""
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _DECODER = msgspec.json.Decoder(KeyState, float_hook=Decimal)
 

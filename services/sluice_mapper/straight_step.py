@@ -24,7 +24,7 @@ from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, OutputRecord
 from sluice.stage.process import Owned
 from sluice.times import INSTANTS
 from sluice_mapper.inputs import RawInput
-from sluice_mapper.key_state import UNCHANGED_TEXT_MIN, KeyState
+from sluice_mapper.key_state import UNCHANGED_TEXT_MIN, UNKNOWN, KeyState
 from sluice_mapper.record_step import ContributionWriters
 
 StraightStep = Callable[[Record, Batch], bool]
@@ -59,7 +59,8 @@ def straight_step(owned: Owned, raw_input: RawInput, writers: ContributionWriter
         key_members = orjson.loads(key)
         if type(key_members) is not dict or not key_members or "payload" in key_members or len(key) > KEY_BYTES_MAX:
             return None
-        before = KeyState.from_json(view.get(key))
+        stored = view.get(key)
+        before = UNKNOWN if stored is None else KeyState.from_json(stored)
         now, emitted, deleted = (position, version), before.emitted.get(name), before.deleted
         if position <= before.seen or (emitted is not None and now <= emitted):
             return None

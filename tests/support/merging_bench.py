@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, cast
 
 import orjson
+from msgspec.structs import astuple
 
 from sluice.entities import EntityContract
 from sluice.errors import DeadRecord
@@ -138,7 +139,7 @@ class MergerBench:
         """The batch becomes durable, its partition record last."""
         self.merger.complete(self.batch)
         offsets_after: dict[Partition, int] = {}
-        for topic, key, value, headers, _ in self.batch.outputs:
+        for topic, key, value, headers, _ in map(astuple, self.batch.outputs):
             offsets_after[topic, 0] = self.logs.append(topic, 0, key, value, list(headers)) + 1
         self.owned.record.processed = self.next_offset
         key, value = partition_key(0), self.owned.record.to_json()

@@ -10,12 +10,13 @@ from __future__ import annotations
 import linecache
 from collections.abc import Callable, Mapping, Set
 from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from sluice.canonical_json import canonical_bytes
-from sluice.entities.encoders import CURRENCIES, Encode, decimal_encoder, encoder, value_encoder
+from sluice.entities.encoders import CURRENCIES, ROUNDING, Encode, encoder, value_encoder
 from sluice.entities.field_types import FieldType, Kind
 from sluice.entities.values import Money
 from sluice.times import EPOCH, INSTANTS, MICROSECOND
@@ -60,11 +61,28 @@ _IDENTITY = """\
     if "{name}" in given:
         fields["{name}"] = entity_id = entity_id_of(values["{name}"])
 """
+# The conditions exclude a number near the limit, a tiny one, minus zero and NaN.
 _MONEY = """\
     if "{name}" in given:
         value = values["{name}"]
-        if type(value) is Money and value.currency in CURRENCIES:
-            value = {{"amount": amount_of_{name}(value.amount), "currency": value.currency}}
+        if type(value) is Money and value.currency in CURRENCIES and type(value.amount) is Decimal:
+            amount = str(quantize(value.amount, quantum_of_{name}))
+            if len(amount) > {precision} or "E" in amount or "N" in amount or amount[:2] == "-0":
+                value = encode_{name}(value)
+            else:
+                value = {{"amount": amount, "currency": value.currency}}
+        elif value is not None or {required}:
+            value = encode_{name}(value)
+        fields["{name}"] = value
+"""
+_DECIMAL = """\
+    if "{name}" in given:
+        value = values["{name}"]
+        if type(value) is Decimal:
+            text = str(quantize(value, quantum_of_{name}))
+            if len(text) > {precision} or "E" in text or "N" in text or text[:2] == "-0":
+                text = encode_{name}(value)
+            value = text
         elif value is not None or {required}:
             value = encode_{name}(value)
         fields["{name}"] = value
@@ -80,7 +98,7 @@ _TIMESTAMP = """\
             value = encode_{name}(value)
         fields["{name}"] = value
 """
-_IN_PARTS: dict[Kind, str] = {"money": _MONEY, "timestamp": _TIMESTAMP}
+_IN_PARTS: dict[Kind, str] = {"money": _MONEY, "decimal": _DECIMAL, "timestamp": _TIMESTAMP}
 # The condition under which orjson writes a value as canonical JSON needs it. Texts with U+0000 and with half of a
 # surrogate pair are found when the JSON is written.
 _WRITTEN_AS_IS: dict[Kind, str] = {
@@ -103,6 +121,8 @@ _NAMES: dict[str, Any] = {
     "to_json": orjson.dumps,
     # Only `canonical_bytes` writes a float as RFC 8785 demands.
     "with_floats": lambda value: orjson.Fragment(canonical_bytes(value)),
+    "Decimal": Decimal,
+    "quantize": ROUNDING.quantize,
     "Money": Money,
     "CURRENCIES": CURRENCIES,
 }
@@ -119,12 +139,8 @@ def claim_encoder(contract: EntityContract) -> ClaimEncoder:
     file = f"<claims of entity {contract.name}, version {contract.version}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     encoders = {f"encode_{name}": _encoder_of(name, kind) for name, kind in contract.fields.items()}
-    amounts = {
-        f"amount_of_{name}": decimal_encoder(name, kind)
-        for name, kind in contract.fields.items()
-        if kind.kind == "money"
-    }
-    names = {**_NAMES, **encoders, **amounts, "entity_id_of": contract.entity_id}
+    quanta = {f"quantum_of_{name}": Decimal(1).scaleb(-kind.scale) for name, kind in contract.fields.items()}
+    names = {**_NAMES, **encoders, **quanta, "entity_id_of": contract.entity_id}
     exec(compile(source, file, "exec"), names)  # noqa: S102
     return ClaimEncoder(names["encode"], source)
 
@@ -136,7 +152,7 @@ def _encoder_of(name: str, kind: FieldType) -> Encode:
 
 def _lines(name: str, kind: FieldType) -> str:
     if kind.kind in _IN_PARTS:
-        return _IN_PARTS[kind.kind].format(name=name, required=not kind.nullable)
+        return _IN_PARTS[kind.kind].format(name=name, required=not kind.nullable, precision=kind.precision)
     json = f"encode_{name}(value)"
     if kind.kind in ("float", "list"):
         json = f"with_floats({json})"

@@ -29,14 +29,15 @@ def __init__(_entity, /, *, {parameters}, **_unknown):
         and not _unknown
 {conditions}
     ):
-        _set_members(_entity, {{{members}}})
+        _given = _NAMES.copy()
 {left_out}
+        _set_members(_entity, {{{members}}}, _given)
         return
     _by_pydantic(_entity, **{{{members}}}, **_unknown)
 """
 _LEFT_OUT = """\
         if {name} is _UNCLAIMED:
-            _entity.__pydantic_fields_set__.discard("{name}")
+            _given.discard("{name}")
 """
 # By the type of pydantic's core schema, the condition under which pydantic keeps a value as it is.
 _PLAIN = {
@@ -51,7 +52,7 @@ _PLAIN = {
     "money": "_type({name}) is _Money",
 }
 # No name of a field begins with an underscore.
-_NAMES: dict[str, Any] = {
+_GLOBALS: dict[str, Any] = {
     **{f"_{one.__name__}": one for one in (type, str, int, bool, float, bytes, date, datetime, Decimal, Money)},
     "_UNCLAIMED": UNCLAIMED,
     "_by_pydantic": BaseModel.__init__,
@@ -79,7 +80,7 @@ def entity_init(entity: type[Entity], config: Mapping[str, Any]) -> Callable[...
     )
     file = f"<constructor of {entity.__module__}.{entity.__qualname__}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    namespace = {**_NAMES, "_CLASS": entity}
+    namespace = {**_GLOBALS, "_CLASS": entity, "_NAMES": set(names)}
     exec(compile(source, file, "exec"), namespace)  # noqa: S102
     init: Any = namespace["__init__"]
     init.__qualname__ = BaseModel.__init__.__qualname__

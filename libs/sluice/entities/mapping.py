@@ -75,22 +75,28 @@ class Mapping:
         """As `apply`, but with encoded fields: the hot path of the mapper."""
         return self._claims(raw, self._encoded_claim)
 
-    def plain_claim(self, raw: dict[str, Any]) -> tuple[str, bytes, int | None] | None:
-        """Entity id, encoded fields and effective time if the record makes one plain claim, else None: `apply_encoded`
-        decides."""
-        try:
-            record = self._read(raw)
-            entity = self.function(record)
-            if type(entity) is not self.entity_class:
+    @cached_property
+    def plain_claim(self) -> Callable[[dict[str, Any]], tuple[str, bytes, int | None] | None]:
+        """A function that returns entity id, encoded fields and effective time if a record makes one plain claim, else
+        None: `apply_encoded` decides."""
+        read, function, encode, undated = self._read, self.function, self._encode, self._undated
+        entity_class, time_of = self.entity_class, self.effective_at
+
+        def claim(raw: dict[str, Any]) -> tuple[str, bytes, int | None] | None:
+            try:
+                record = read(raw)
+                entity = function(record)
+                if type(entity) is not entity_class:
+                    return None
+                given = entity.__pydantic_fields_set__
+                encoded = encode(entity.__dict__, given) if undated.isdisjoint(given) else None
+                if encoded is None:
+                    return None
+                return *encoded, None if time_of is None else self._effective_at(time_of, record)
+            except (Exception, SystemExit):
                 return None
-            given = entity.__pydantic_fields_set__
-            encoded = self._encode(entity.__dict__, given) if self._undated.isdisjoint(given) else None
-            if encoded is None:
-                return None
-            effective_at = None if self.effective_at is None else self._effective_at(self.effective_at, record)
-        except (Exception, SystemExit):
-            return None
-        return *encoded, effective_at
+
+        return claim
 
     def _claims(self, raw: dict[str, Any], claim: Callable[[Entity, str, int | None], AnyClaim]) -> list[AnyClaim]:
         try:

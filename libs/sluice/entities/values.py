@@ -95,10 +95,13 @@ _set_dict, _set_given = _SLOTS["__dict__"].__set__, _SLOTS["__pydantic_fields_se
 _set_extra, _set_private = _SLOTS["__pydantic_extra__"].__set__, _SLOTS["__pydantic_private__"].__set__
 
 
-def set_members(model: BaseModel, members: dict[str, Any]) -> None:
-    """Do what pydantic does when it has checked the values of a new model that has neither extra nor private ones."""
+def set_members(model: BaseModel, members: dict[str, Any], given: set[str]) -> None:
+    """Do what pydantic does when it has checked the values of a new model that has neither extra nor private ones.
+
+    `given`: the names of the members that were given. The model keeps this set.
+    """
     _set_dict(model, members)
-    _set_given(model, set(members))
+    _set_given(model, given)
     _set_extra(model, None)
     _set_private(model, None)
 
@@ -115,7 +118,7 @@ class Money(BaseModel):
         """`amount` must not be a float, because a float does not store cents exactly."""
         # pydantic takes 1.4 µs to check what these conditions check in 0.6, and keeps both objects.
         if type(amount) is Decimal and amount.is_finite() and type(currency) is str and type(self) is Money:
-            set_members(self, {"amount": amount, "currency": currency})
+            set_members(self, {"amount": amount, "currency": currency}, {"amount", "currency"})
         else:
             super().__init__(amount=amount, currency=currency)
 

@@ -46,7 +46,11 @@ class Record(NamedTuple):
     @property
     def forwarded(self) -> list[tuple[str, bytes]]:
         """The headers of this record that a stage copies to the output records."""
-        return [(name, self.headers[name]) for name in FORWARDED_HEADERS if name in self.headers]
+        found = []
+        for name in FORWARDED_HEADERS:
+            if (value := self.headers.get(name)) is not None:
+                found.append((name, value))
+        return found
 
     @property
     def size_bytes(self) -> int:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from sluice.errors import DeadRecord
 from sluice.kafka.log import Partition
@@ -19,7 +20,9 @@ RECORD_OVERHEAD_BYTES = 64
 OUTPUT_BYTES_MAX = 8 * 1024 * 1024 - 64 * 1024
 
 
-class OutputRecord(NamedTuple):
+class OutputRecord(msgspec.Struct, frozen=True, gc=False):
+    """One record that a batch writes. The garbage collector does not visit it, because a batch has thousands."""
+
     topic: str
     key: bytes | None
     value: bytes | None

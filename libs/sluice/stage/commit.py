@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+from msgspec.structs import astuple
 
 from sluice.errors import Bug
 from sluice.kafka import KafkaSettings, TransactionalProducer, clients
@@ -135,9 +136,10 @@ class KafkaDelivery:
         if self._reported_topics:
             last = {(o.topic, o.partition): i for i, o in enumerate(batch.outputs) if o.topic in self._reported_topics}
         reported, report = set(last.values()), _report(offsets_after)
-        for index, (topic, key, value, headers, partition) in enumerate(batch.outputs):
+        produce = self._producer.produce
+        for index, one in enumerate(batch.outputs):
             callback = report if index in reported else None
-            self._producer.produce(topic, key, value, headers, partition, on_delivery=callback)
+            produce(one.topic, one.key, one.value, one.headers, one.partition, on_delivery=callback)
 
     def _write_record(
         self, owned: Owned, batch: Batch, group: str, offsets_after: dict[Partition, int]
@@ -268,7 +270,7 @@ class DirectDelivery:
         if self._producer is None:
             raise Bug("the delivery is used before it is open")
         doing = f"writing dead letters to {batch.outputs[0].topic}"
-        write_all(self._producer, batch.outputs, doing, FLUSH_TIMEOUT_S)
+        write_all(self._producer, map(astuple, batch.outputs), doing, FLUSH_TIMEOUT_S)
 
 
 def _report(offsets_after: dict[Partition, int]) -> Any:

@@ -79,6 +79,11 @@ class StoredClaim(msgspec.Struct, frozen=True, array_like=True, gc=False):
         )
 
     @property
+    def source_and_names(self) -> tuple[str, ...]:
+        """The source, and the names of the claimed fields."""
+        return orjson.loads(self.key)[1], *_decode_fields(self.fields)
+
+    @property
     def contribution(self) -> Contribution:
         """The contribution without its content hash."""
         entity_id, source, stream, source_key, mapping, output = orjson.loads(self.key)
@@ -168,6 +173,13 @@ class EntityClaims:
             self._view.put(_CLAIM + key, None)
         elif self._row.pop(key, None) is not None:
             self._changed = True
+
+    def source_and_names_of_others(self, key: bytes) -> tuple[tuple[str, ...], ...] | None:
+        """As `StoredClaim.source_and_names`, of each current claim but that of `key` and the retracted ones. None if
+        each claim has its own row, because to read all of them costs more than it saves."""
+        if self._row is None:
+            return None
+        return tuple([one.source_and_names for one in self._row.values() if one.key != key and not one.retracted])
 
     def contributions(self) -> list[Contribution]:
         """All current claims, the retracted ones included."""

@@ -66,7 +66,7 @@ class Merger(Process):
         contributions = View(self._store, topic, partition, entity_input.topic_id, LAYOUT)
         canonical_topic, canonical_pinned = entity_input.canonical_topic, Pinned(entity_input.canonical_topic_id, 1)
         canonical = View(self._store, canonical_topic, partition, canonical_pinned.topic_id)
-        merged = MergedPartition(owned, contributions, canonical)
+        merged = MergedPartition(owned, self._rules[topic], contributions, canonical)
         logs = log_starts(self._reader, [log_name((canonical_topic, partition))], {canonical_topic: canonical_pinned})
         merged.fingerprints = fingerprints_of(entity_input.contract.fingerprint, self._source_order, *logs.values())
         merged.fingerprints_before = dict(owned.record.fingerprints)
@@ -109,7 +109,8 @@ class Merger(Process):
 
     def _take(self, merged: MergedPartition, by_entity: dict[str, list[ReadRecord]], batch: Batch) -> None:
         """A merge is skipped if no claim changed its fields, its effective time or its retraction: a canonical record's
-        content depends on nothing else of a claim but the names in the contribution key."""
+        content depends on nothing else of a claim but the names in the contribution key. It is also skipped if only
+        claims changed that win no field, before and after."""
         at = merged.owned.at
         to_merge: list[tuple[EntityClaims, list[Record]]] = []
         for claims in merged.load(sorted(by_entity)):

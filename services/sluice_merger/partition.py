@@ -12,7 +12,7 @@ from confluent_kafka import Message
 from sluice.errors import DeadRecord
 from sluice.headers import OVER_HEADER
 from sluice.kafka.record import Record, number_in, record_of
-from sluice.provenance import Contribution
+from sluice.provenance import Contribution, Survivorship
 from sluice.stage.ledger import Outcome
 from sluice.stage.partition_record import LogStart
 from sluice.stage.process import Owned
@@ -60,6 +60,7 @@ class MergedPartition:
     """
 
     owned: Owned
+    rules: Survivorship
     contributions: View
     canonical: View
     touched: set[str] = field(default_factory=set)
@@ -141,9 +142,18 @@ class MergedPartition:
         is_higher = after.order > before.order
         if is_higher or is_above:
             claims.put(after if is_above else after.at(before.offset), claim)
-            if not after.claims_the_same(before):
+            if not (after.claims_the_same(before) or self._wins_nothing(claims, before, claim)):
                 claims.mark_unmerged()
         return None if is_higher else "unchanged"
+
+    def _wins_nothing(self, claims: EntityClaims, before: StoredClaim, claim: Contribution) -> bool:
+        """Whether the canonical record contains nothing of `before`, nor of `claim`, which replaces it, because other
+        claims win all of its fields. To know this costs 2 µs, a merge 9 µs."""
+        if claim.source in self.rules.first_sources:
+            return False
+        given = (claim.source, *claim.fields)
+        others = claims.source_and_names_of_others(before.key)
+        return bool(others) and given == before.source_and_names and self.rules.wins_nothing(given, others or ())
 
     def _take_null(self, claims: EntityClaims, record: Record) -> Outcome | None:
         """A null of the merger (it names the offset that it replaces) drops a claim up to that offset. A foreign null,

@@ -79,6 +79,9 @@ class Survivorship:
             if rule.skip_null or isinstance(rule, MostRecent)
         ]
         self._won_by_names: dict[tuple[tuple[str, ...], ...], tuple[int, ...]] = {}
+        # The sources that rank first for a field.
+        self.first_sources = {_first(rule, source_order) for rule in contract.rules.values()}
+        self._losing: dict[tuple[tuple[str, ...], ...], bool] = {}
         self._plans: dict[tuple[int, ...], _Plan] = {}
         self._plans_alone: dict[tuple[str, ...], _Plan] = {}
 
@@ -100,6 +103,27 @@ class Survivorship:
         tails = [_tail(claim) for claim in contributors]
         won = b",".join([head + tails[one.contributor] for head, one in zip(plan.heads, plan.winners, strict=True)])
         return Merged(fields, plan.winners, contributors, content_hash(fields, won))
+
+    def wins_nothing(self, claim: tuple[str, ...], others: tuple[tuple[str, ...], ...]) -> bool:
+        """Whether a claim wins no field of an entity, whatever its values are. False if this is not certain.
+
+        `claim`, and each of `others`, which are the other claims that are not retracted: its source, and the names of
+        its fields.
+        """
+        return _cached(self._losing, (claim, *others), self._is_outranked)
+
+    def _is_outranked(self, claims: tuple[tuple[str, ...], ...]) -> bool:
+        """Whether for each field of the first of `claims`, a claim of a source of a higher rank has the field."""
+        (source, *names), *others = claims
+        if any(name in names for _, name, _ in self._by_value):
+            return False
+        for name in names:
+            if (rule := self._rules.get(name)) is None:
+                continue
+            rank = _rank(rule, self._order, source)
+            if not any(name in given and _rank(rule, self._order, other) < rank for other, *given in others):
+                return False
+        return True
 
     def _merged_alone(self, claim: Contribution) -> Merged | Incomplete:
         """The merge of one claim, which wins every field that it claims."""
@@ -203,6 +227,11 @@ def _key(field: str, rule: Rule, order: Mapping[str, int], claim: Contribution) 
     null_last = rule.skip_null and claim.fields[field] is None
     recency = _recency(claim.effective_at) if isinstance(rule, MostRecent) else ()
     return null_last, *recency, *_rank(rule, order, claim.source)
+
+
+def _first(rule: Rule, source_order: Sequence[str]) -> str | None:
+    """The source that ranks first by a rule, None if all sources have the same rank."""
+    return next(iter([*(rule.sources if isinstance(rule, Prefer) else ()), *source_order]), None)
 
 
 def _rank(rule: Rule, order: Mapping[str, int], source: str) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -36,11 +36,6 @@ class OutputRecord(msgspec.Struct, frozen=True, gc=False):
         for name, value in self.headers:
             size += len(name) + len(value)
         return size
-
-
-def too_large(outputs: Iterable[OutputRecord]) -> DeadRecord | None:
-    """The error if one of `outputs` is too large for our topics, else None."""
-    return output_too_large() if any(output.size_bytes > OUTPUT_BYTES_MAX for output in outputs) else None
 
 
 def output_too_large() -> DeadRecord:
@@ -82,9 +77,10 @@ class Batch:
         Raises DeadRecord if the output record is too large for our topics.
         """
         output = OutputRecord(topic, key, value, headers, partition)
-        if (error := too_large([output])) is not None:
-            raise error
-        self.add(output)
+        size_bytes = output.size_bytes
+        if size_bytes > OUTPUT_BYTES_MAX:
+            raise output_too_large()
+        self._append(output, size_bytes)
 
     def park(self, record: Record, error: DeadRecord, mapping_version: int | None = None) -> None:
         """Add the dead letter of `record`. The caller counts the outcome, because a record may fail in one mapping and
@@ -96,9 +92,12 @@ class Batch:
         self.dead_by_topic[record.topic] += 1
 
     def add(self, output: OutputRecord) -> None:
-        """Add one output record, whose size the caller has checked with `too_large`."""
+        """Add one output record. The caller has checked that it is not too large for our topics."""
+        self._append(output, output.size_bytes)
+
+    def _append(self, output: OutputRecord, size_bytes: int) -> None:
         self.outputs.append(output)
-        self.bytes += output.size_bytes + RECORD_OVERHEAD_BYTES * (1 + len(output.headers))
+        self.bytes += size_bytes + RECORD_OVERHEAD_BYTES * (1 + len(output.headers))
 
     def count(self, at: Partition, outcome: Outcome) -> None:
         self.counts[at][outcome] += 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sluice.kafka.record import Record
 from sluice.position import Position
-from sluice.provenance import Contribution
+from sluice.provenance import Contribution, Survivorship
 from sluice.stage.partition_record import PartitionRecord
 from sluice.stage.process import Owned
 from sluice.state import View
@@ -19,6 +19,7 @@ from sluice_merger.partition import MergedPartition, ReadRecord
 from sluice_merger.records import CanonicalVersion
 from support.claims import contribution, contributions
 from support.memory_store import MemoryStore
+from support.workers import Worker
 
 CLAIMS = [contribution(source, key) for source in ("hr", "erp") for key in ("a", "b")]
 KEYS = [claim.key for claim in CLAIMS]
@@ -89,7 +90,8 @@ def test_a_higher_claim_below_the_stored_one_keeps_the_offset_of_the_stored_one(
     """The offset says below which records an older claim need not be covered."""
     view = View(MemoryStore(), "contributions", 0, "id", "rows")
     owned = Owned(("contributions", 0), "id", 0, PartitionRecord("id", 0))
-    partition = MergedPartition(owned, view, View(MemoryStore(), "canonical", 0, "id"))
+    rules = Survivorship(Worker.contract(), ("hr",))
+    partition = MergedPartition(owned, rules, view, View(MemoryStore(), "canonical", 0, "id"))
     claims = load(view)
     for major, offset in ((3, 10), (5, 2)):
         claim = contribution(position=Position(1, major, 1))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.entities import Entity, Identity, most_recent, prefer
+from sluice.entities import Entity, EntityContract, Identity, most_recent, prefer
+from sluice.position import Position
 from sluice.provenance import Contribution, Merged, Survivorship
 from sluice_merger.claims import LAYOUT
 from support.merging_bench import IN, SOURCES, MergerBench
@@ -23,11 +24,20 @@ class Person(Entity):
     status: Annotated[str | None, most_recent()]
 
 
+class Ranked(Entity, name="person"):
+    """Only ranks choose."""
+
+    number: Annotated[str, Identity()]
+    name: Annotated[str, prefer("hr", "erp")]
+    pay: str | None
+    status: Annotated[str | None, prefer("erp", "hr")]
+
+
 CONTRACT = Person.contract()
 
 
-def content_of(claims: list[Contribution]) -> str | None:
-    merged = plain_merge(CONTRACT, claims, SOURCES)
+def content_of(claims: list[Contribution], contract: EntityContract = CONTRACT) -> str | None:
+    merged = plain_merge(contract, claims, SOURCES)
     return merged.content if isinstance(merged, Merged) else None
 
 
@@ -38,18 +48,29 @@ def newest_content(merger: MergerBench) -> str | None:
 
 
 # Few fields, so that claims repeat each other often.
-_FIELDS = st.sampled_from([{"name": "a", "status": "a"}, {"name": "a", "status": "b"}, {"name": "a"}, {"name": None}])
+_FIELDS = st.sampled_from(
+    [
+        {"name": "a", "status": "a"},
+        {"name": "a", "status": "b"},
+        {"name": "a"},
+        {"name": "b"},
+        {"name": None},
+    ]
+)
 _CLAIM = st.tuples(st.sampled_from(SOURCES), _FIELDS, st.sampled_from([None, 1, 2]), st.integers(0, 9))
 
 
 @settings(max_examples=200, deadline=None)
 @given(
-    drawn=st.lists(_CLAIM, min_size=1, max_size=10), batch=st.integers(1, 3), row_claims_max=st.sampled_from([0, 16])
+    drawn=st.lists(_CLAIM, min_size=1, max_size=10),
+    batch=st.integers(1, 3),
+    row_claims_max=st.sampled_from([0, 16]),
+    contract=st.sampled_from([CONTRACT, Ranked.contract()]),
 )
 def test_after_each_batch_canonical_is_the_merge_of_all_claims(
-    drawn: list[tuple[str, dict[str, Any], int | None, int]], batch: int, row_claims_max: int
+    drawn: list[tuple[str, dict[str, Any], int | None, int]], batch: int, row_claims_max: int, contract: EntityContract
 ) -> None:
-    merger = MergerBench(CONTRACT)
+    merger = MergerBench(contract)
     merger.drain()
     current: dict[str, Contribution] = {}
     written: list[str | None] = [None]
@@ -60,7 +81,7 @@ def test_after_each_batch_canonical_is_the_merge_of_all_claims(
             merger.take()
             if number % batch == 0 or number == len(drawn):
                 merger.commit()
-                content = content_of(list(current.values()))
+                content = content_of(list(current.values()), contract)
                 assert newest_content(merger) == content
                 if content != written[-1]:
                     written.append(content)
@@ -76,6 +97,32 @@ def test_a_claim_that_repeats_the_one_before_it_is_not_merged(monkeypatch: pytes
     merger.claim("E1", "hr", "1:2:1", name="Ada")
     merger.run()
     assert merger.outcomes == ["mapped", "unchanged"]
+
+
+def test_a_claim_that_wins_no_field_is_not_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    merger = MergerBench(CONTRACT)
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.claim("E1", "erp", "1:1:1", name="A. L.")
+    merger.run()
+    with monkeypatch.context() as patched:
+        patched.delattr(Survivorship, "merge")
+        merger.claim("E1", "erp", "1:2:1", name="A. Lovelace")
+        merger.run()
+    merger.claim("E1", "hr", "1:2:1", retracted=True)
+    merger.run()
+    assert merger.outcomes == ["mapped", "unchanged", "unchanged", "mapped"]
+    assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'A. Lovelace'}"
+
+
+def test_a_retraction_that_states_fields_wins_none_of_them() -> None:
+    """Only a foreign writer writes such a retraction."""
+    merger = MergerBench(CONTRACT)
+    retraction = merger.claim("E1", "hr", "1:1:1", retracted=True).replace(fields={"number": "E1", "name": "Ada"})
+    merger.logs.append(IN, 0, retraction.key, retraction.replace(position=Position(1, 2, 1)).sealed().to_json(), [])
+    merger.claim("E1", "erp", "1:1:1", name="A. L.")
+    merger.claim("E1", "erp", "1:2:1", name="A. Lovelace")
+    merger.run()
+    assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'A. Lovelace'}"
 
 
 @pytest.mark.parametrize("crash", [False, True])

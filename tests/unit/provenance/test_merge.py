@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from sluice.entities import Entity, Identity, Money, most_recent, prefer
 from sluice.position import Position
-from sluice.provenance import Contribution, Incomplete, Merged, candidates, merge
+from sluice.provenance import Contribution, Incomplete, Merged, Survivorship, candidates, merge
 from support.claims import ORDER, contribution, contributions
 from support.plain_merge import plain_merge
 from support.workers import Worker
@@ -107,6 +107,29 @@ def test_the_merge_is_what_the_rules_say_field_by_field(drawn: list[tuple[Any, .
     ]
     for order in (("hr", "erp"), ("erp",), ()):
         assert merge(Ruled.contract(), claims, order) == plain_merge(Ruled.contract(), claims, order)
+
+
+@given(
+    st.lists(_CLAIM, min_size=1, max_size=5, unique_by=lambda drawn: drawn[:2]),
+    st.sampled_from([("hr", "erp"), ("erp",)]),
+    _CLAIM,
+)
+def test_a_claim_that_wins_nothing_can_have_any_values(
+    drawn: list[tuple[Any, ...]], order: tuple[str, ...], other: tuple[Any, ...]
+) -> None:
+    claims = [contribution(source, key, fields) for source, key, fields, *_ in drawn]
+    given = [(claim.source, *claim.fields) for claim in claims]
+    if Survivorship(Ruled.contract(), order).wins_nothing(given[0], tuple(given[1:])):
+        changed = claims[0].replace(fields={name: other[2].get(name) for name in claims[0].fields})
+        before, after = (plain_merge(Ruled.contract(), [one, *claims[1:]], order) for one in (claims[0], changed))
+        assert before == after
+
+
+def test_a_claim_wins_a_field_that_no_claim_of_a_higher_rank_has() -> None:
+    rules = Survivorship(Ruled.contract(), ("hr", "erp"))
+    assert rules.wins_nothing(("erp", "plain", "foreign"), (("hr", "plain"),))
+    assert not rules.wins_nothing(("erp", "plain", "amount"), (("hr", "plain"),))
+    assert not rules.wins_nothing(("erp", "plain", "newest"), (("hr", "plain", "newest"),))
 
 
 def test_by_default_sources_rank_as_the_pipeline_declares_them() -> None:

@@ -75,7 +75,8 @@ class Merger(Process):
         # The state at the group's offset is complete, and the group reads the records from there on. An older state is
         # read to the end of the log: compaction may have deleted records that were merged already, and without them,
         # older values would be published again. The same is true if the group was moved back.
-        is_current = not merged.pending and not owned.reset
+        is_published = next(canonical.scan(), None) is not None
+        is_current = not owned.reset and not (is_published and merged.pending)
         enough = owned.next_offset if is_current else None
         yield from contributions.restore(self._reader, merged.restore_contributions, enough)
         state.advance(state.restored_to)

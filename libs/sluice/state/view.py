@@ -101,7 +101,8 @@ class View:
         """Read the state topic's partition from the checkpoint to its end into the store. Yields after each 1,000
         messages. Call it only after the earlier owner of the partition is fenced, so that no record is added later.
 
-        `enough`: nothing is read if the store contains all records below this offset and no others.
+        `enough`: nothing is read if the store contains all records below this offset and no others. At the first offset
+        of the partition, this is an empty view.
 
         `apply` is called with the next messages that have a key, and puts what they say into this view. By default,
         each message's value is put under its key. The checkpoint moves only when the caller calls `advance`, after its
@@ -115,7 +116,7 @@ class View:
             # restore them.
             self.forget()
         self._first = begin
-        if self._exact and self.checkpoint == enough:
+        if self._exact and max(self.checkpoint, begin) == enough:
             self.restored_to = enough
             return
         if self.checkpoint < end and self._exact:
@@ -154,7 +155,7 @@ class View:
         partition from Kafka."""
         self.rollback()
         _forget(self._store, self._prefix)
-        self.checkpoint, self._exact = 0, False
+        self.checkpoint, self._exact, self._complete_at_s = 0, True, 0.0
 
     def _stamp(self) -> Write:
         """The write that stores the checkpoint."""

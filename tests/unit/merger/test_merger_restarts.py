@@ -47,6 +47,15 @@ def test_after_a_restart_only_the_group_reads_the_new_contributions() -> None:
     assert [dict(m.headers())["sluice-revision"] for m in merger.canonical] == [b"1", b"2", b"3"]
 
 
+def test_a_new_merger_reads_each_contribution_once() -> None:
+    merger = MergerBench(Person.contract())
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.claim("E1", "hr", "1:2:1", name="Ada L.")
+    merger.crash()
+    merger.run()
+    assert merger.outcomes == ["mapped", "mapped"]
+
+
 def test_state_that_lost_its_newest_writes_is_read_to_the_end_of_the_log() -> None:
     merger = drained()
     merger.claim("E1", "hr", "1:1:1", name="Ada")

@@ -187,13 +187,15 @@ def test_an_entity_that_only_canonical_contains_is_deleted_when_everything_is_me
 
 def test_a_record_that_is_no_contribution_is_parked_and_stops_nothing() -> None:
     merger = bench()
+    merger.claim("E0", "hr", "1:1:1", name="Zoe")
+    merger.run()
     merger.logs.append(IN, 0, b"junk", b"junk", [])
     merger.logs.append(IN, 0, b'["E9"]', b"{}", [])
     merger.claim("E1", "hr", "1:1:1", name="Ada")
     merger.crash(lose=True)
     merger.run()
-    assert merger.outcomes == ["dead", "dead", "unchanged"]
-    assert set(merger.golden()) == {"E1"}
+    assert merger.outcomes == ["mapped", "dead", "dead", "unchanged"]
+    assert set(merger.golden()) == {"E0", "E1"}
 
 
 _CLAIM = st.tuples(st.sampled_from(["E1", "E2"]), st.sampled_from(["hr", "erp"]), st.integers(1, 7))
@@ -416,9 +418,10 @@ def test_an_entity_whose_claims_a_foreign_null_dropped_goes_on_at_its_last_revis
 def test_a_foreign_null_below_a_claim_drops_nothing() -> None:
     merger = bench()
     claim = merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.run()
     merger.logs.append(IN, 0, claim.key, None, [])
     merger.claim("E1", "hr", "1:1:1", name="Ada")
-    merger.crash()  # restored to the end before the null is consumed
+    merger.crash(lose=True)  # restored to the end before the null is consumed
     merger.run()
     assert [m.value() for m in merger.canonical] == [b"{'number': 'E1', 'name': 'Ada'}"]
 

@@ -254,13 +254,15 @@ class Merger(Process):
             merged.drained, merged.draining = merged.drained or merged.draining, False
             state = merged.owned.view
             state.advance(offsets_after.get((state.topic, state.partition)))
+            canonical = merged.canonical
+            after = offsets_after.get((canonical.topic, canonical.partition), 0)
+            canonical.restored_to = max(canonical.restored_to, after)
             if merged.drained:
                 merged.contributions.advance(max(merged.contributions.restored_to, merged.owned.next_offset))
-                after = offsets_after.get((merged.canonical.topic, merged.canonical.partition), 0)
-                merged.canonical.advance(max(merged.canonical.restored_to, after))
+                canonical.advance(canonical.restored_to)
             else:
                 merged.contributions.advance()
-                merged.canonical.advance()
+                canonical.advance()
 
     def dropped(self) -> None:
         """Undo the batch. In a partition that is not drained, all entities are merged again from the first.

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.entities import Entity, Identity, prefer
+from sluice.stage.batch import Batch
 from sluice.state import view as view_module
 from support.memory_store import MemoryStore
 from support.merging_bench import IN, OUT, STATE, MergerBench
@@ -103,6 +104,22 @@ def test_a_start_that_ended_before_it_had_merged_is_repeated_under_the_old_rules
     merger.run()
     assert "'Ada L.'" in str(merger.golden()["E1"])
     assert "'Bob'" in str(merger.golden()["E2"])
+
+
+def test_records_published_by_a_merge_of_everything_are_not_read_again() -> None:
+    merger = drained()
+    merger.claim("E1", "hr", "1:1:1", name="Ada")
+    merger.claim("E1", "erp", "1:1:1", name="A. L.")
+    merger.run()
+    merger.use(PersonByErp.contract())
+    merger.batch = Batch("merger", "dlq.merger", 1, 60.0)  # full with the first record: the next batch ends the merge
+    merger.drain()
+    assert len(merger.canonical) == 2
+    merger.outcomes.clear()
+    merger.claim("E1", "erp", "1:2:1", name="A. Lovelace")
+    merger.crash()
+    merger.run()
+    assert merger.outcomes == ["mapped"]
 
 
 def test_state_of_an_offset_to_which_the_group_was_moved_back_publishes_nothing_older() -> None:

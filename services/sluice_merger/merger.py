@@ -1,7 +1,8 @@
 """The merger's process. It is level-triggered: the canonical record is always the merge of all current contributions.
 
-On assignment, the merger reads a partition of contributions and the same partition of canonical to their ends. It
-merges again every entity that changed since the checkpoints of its views, or all entities if rules or contract changed.
+On assignment, the merger reads a partition of canonical and the same partition of contributions to their ends (decision
+0054: the latter only if its local state is not current). It merges again every entity that changed since the
+checkpoints of its views, or all entities if rules or contract changed.
 It emits a record if the content differs from the newest canonical record. So the result is the same after resets,
 crashes, lost disks and changed rules.
 """

@@ -107,7 +107,7 @@ class RocksStore:
     many as the memory for writes has room for. `close` keeps all.
 
     `memory_bytes`: half of it caches blocks that were read, half buffers writes. In addition, RocksDB has 10 bits of
-    memory for each key of the 64 files that it has open, which is 50 MiB at most.
+    memory for each key, and the indexes, of the 64 files that it has open, which is about 60 MiB at most.
     """
 
     def __init__(self, folder: Path, memory_bytes: int = 32 * _MIB) -> None:

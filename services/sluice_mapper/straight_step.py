@@ -3,7 +3,7 @@ about the same entity as before.
 
 Every other record is left to `record_step`, which is also the judge: a test compares both ways byte for byte. One
 function does all, because each call costs as much as one of the tests in it. Measured for a change event with nine
-fields: 21 µs instead of 31.
+fields: 20 µs instead of 31, with a Struct as raw model.
 """
 
 from __future__ import annotations

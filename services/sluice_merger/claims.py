@@ -130,9 +130,10 @@ class EntityClaims:
     While the partition is drained, the canonical view contains the same, so that it need not be read.
     `unmerged`: the newest canonical record may differ from the merge of these claims, because the result of the merge
     could not be published, or because a claim was replaced without a merge.
+    `saved_bytes`: the size of the row that `save` put into the view.
     """
 
-    __slots__ = ("_changed", "_decoded", "_row", "_view", "entity_id", "unmerged", "version")
+    __slots__ = ("_changed", "_decoded", "_row", "_view", "entity_id", "saved_bytes", "unmerged", "version")
 
     def __init__(self, view: View, entity_id: str, stored: bytes | None) -> None:
         self.entity_id = entity_id
@@ -140,6 +141,7 @@ class EntityClaims:
         self._row: dict[bytes, StoredClaim] | None = {}  # by contribution key; None if each claim has its own row
         self._decoded: dict[bytes, Contribution] = {}
         self._changed = self.unmerged = False
+        self.saved_bytes = 0
         self.version: CanonicalVersion | None = None
         if stored is not None:
             row = _decode_row(stored)
@@ -224,6 +226,7 @@ class EntityClaims:
         claims = None if row is None else list(row.values())
         value = None if claims == [] and not self.unmerged else _encode(_Row(self.unmerged, claims, self.version))
         self._view.put(row_key(self.entity_id), value)
+        self.saved_bytes += len(value or b"")
 
     @staticmethod
     def _too_large(row: dict[bytes, StoredClaim]) -> bool:

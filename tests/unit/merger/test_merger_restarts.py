@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sluice.entities import Entity, Identity, prefer
 from sluice.stage.batch import Batch
 from sluice.state import view as view_module
+from sluice_merger import partition as partition_module
 from support.memory_store import MemoryStore
 from support.merging_bench import IN, OUT, STATE, MergerBench
 
@@ -120,6 +121,23 @@ def test_records_published_by_a_merge_of_everything_are_not_read_again() -> None
     merger.crash()
     merger.run()
     assert merger.outcomes == ["mapped"]
+
+
+def test_a_merge_of_everything_that_publishes_nothing_is_split_into_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_module, "SLICE_ENTITIES", 1)
+    merger = drained()
+    for number in range(5):
+        merger.claim(f"E{number}", "hr", "1:1:1", name="Ada")
+    merger.run()
+    merger.crash(lose=True)
+    batches = 0
+    while merger.merger.busy((IN, 0)):
+        merger.batch = Batch("merger", "dlq.merger", 100, 60.0)  # less than the row of one entity
+        merger.work()
+        merger.commit()
+        batches += 1
+    assert batches >= 5
+    assert len(merger.canonical) == 5
 
 
 def test_state_of_an_offset_to_which_the_group_was_moved_back_publishes_nothing_older() -> None:

@@ -229,6 +229,8 @@ class Merger(Process):
                     self._merge_or_park(merged, claims, None, batch)
                     # The view keeps the row until the commit, even if the merge publishes nothing.
                     batch.bytes += claims.saved_bytes
+                if entities:
+                    batch.touch(merged.owned.at)  # a batch without any effect is not committed
                 if not due and not merged.pending:
                     merged.draining = True
                     merged.owned.record.fingerprints = merged.fingerprints

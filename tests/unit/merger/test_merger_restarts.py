@@ -134,6 +134,7 @@ def test_a_merge_of_everything_that_publishes_nothing_is_split_into_batches(monk
     while merger.merger.busy((IN, 0)):
         merger.batch = Batch("merger", "dlq.merger", 100, 60.0)  # less than the row of one entity
         merger.work()
+        assert not merger.batch.empty, "the loop commits it"
         merger.commit()
         batches += 1
     assert batches >= 5

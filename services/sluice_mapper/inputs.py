@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from sluice.entities import Mapping
@@ -18,7 +19,7 @@ from sluice.stage.process import Owned
 from sluice_mapper.schema_sample import SchemaSample
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RawInput:
     """One raw topic that the mapper reads.
 
@@ -33,14 +34,14 @@ class RawInput:
     state_topic_id: str
     sample: SchemaSample | None = None
 
-    is_cdc: bool = field(init=False)
-    read: Callable[[Record, str, Position], SourceChange] = field(init=False)
-    """Reads a record with its source key and position. Raises DeadRecord."""
+    @cached_property
+    def is_cdc(self) -> bool:
+        return self.stream.kind == "cdc"
 
-    def __post_init__(self) -> None:
-        is_cdc = self.stream.kind == "cdc"
-        object.__setattr__(self, "is_cdc", is_cdc)
-        object.__setattr__(self, "read", read_change if is_cdc else read_polled)
+    @cached_property
+    def read(self) -> Callable[[Record, str, Position], SourceChange]:
+        """Reads a record with its source key and position. Raises DeadRecord."""
+        return read_change if self.is_cdc else read_polled
 
     @property
     def versions(self) -> dict[str, tuple[int, int]]:

@@ -22,10 +22,10 @@ from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import StateBackend, View
 from sluice.times import now_us
+from sluice_mapper.fast_step import FastStep, make_fast_step
 from sluice_mapper.inputs import MapperTopics, RawInput
 from sluice_mapper.key_state import KeyScan, KeyState
 from sluice_mapper.record_step import (
-    ContributionTopics,
     ContributionWriters,
     RecordContext,
     context_of,
@@ -33,24 +33,26 @@ from sluice_mapper.record_step import (
     retract_all,
 )
 from sluice_mapper.recovery import CurrentClaims
-from sluice_mapper.straight_step import StraightStep, straight_step
 from sluice_mapper.sweep import Pass, Sweep
 
 SLICE_KEYS = 2_000
 
 
-class _Work(NamedTuple):
+class _PartitionParts(NamedTuple):
     """What `handle` needs for each record of an owned partition."""
 
     owned: Owned
     view: View
     raw_input: RawInput
     writers: ContributionWriters
-    straight: StraightStep | None
+    fast_step: FastStep | None
 
 
 class Mapper(Process):
-    """`slice_keys`: the number of keys that one slice of a sweep, or of the end of a pass, reads."""
+    """`partitions`: the number of partitions of each contributions topic.
+
+    `slice_keys`: the number of keys that one slice of a sweep, or of the end of a pass, reads.
+    """
 
     def __init__(
         self,
@@ -61,13 +63,13 @@ class Mapper(Process):
         slice_keys: int = SLICE_KEYS,
     ) -> None:
         self._stage = StageIdentity(MAPPER, names.group(MAPPER), names.control)
-        self._topics = ContributionTopics(names, partitions)
+        self._names, self._partitions = names, partitions
         self._inputs, self._outputs, self._written_ids = topics.by_topic, topics.outputs, topics.written_ids
         self._store, self._reader, self._expiry, self._watch = state_backend
         self._current_claims = CurrentClaims(self._reader, self._outputs)
         self._slice_keys = slice_keys
         self._owned: dict[Partition, Owned] = {}
-        self._work: dict[Partition, _Work] = {}
+        self._parts: dict[Partition, _PartitionParts] = {}
         self._sweeps: dict[Partition, Sweep] = {}
         self._passes: dict[Partition, Pass] = {}
 
@@ -93,15 +95,15 @@ class Mapper(Process):
     def stop(self, at: Partition) -> None:
         if (owned := self._owned.pop(at, None)) is not None:
             self._expiry.forget(owned.view)
-        for kept in (self._work, self._sweeps, self._passes):
+        for kept in (self._parts, self._sweeps, self._passes):
             kept.pop(at, None)
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def handle(self, record: Record, batch: Batch) -> Handled:
         at = (record.topic, record.partition)
-        owned, view, raw_input, writers, straight = self._work.get(at) or self._work_on(at)
-        if straight is not None and straight(record, batch):
+        owned, view, raw_input, writers, fast_step = self._parts.get(at) or self._parts_of(at)
+        if fast_step is not None and fast_step(record, batch):
             return Handled.DONE
         position = raw_record.position_of(record)
         if raw_record.is_sweep(record):
@@ -129,12 +131,12 @@ class Mapper(Process):
         batch.count(at, step.outcome)
         return Handled.DONE
 
-    def _work_on(self, at: Partition) -> _Work:
+    def _parts_of(self, at: Partition) -> _PartitionParts:
         owned, raw_input = self._owned[at], self._inputs[at[0]]
-        writers = ContributionWriters(raw_input.stream, at, self._topics)
-        straight = straight_step(owned, raw_input, writers)
-        work = self._work[at] = _Work(owned, owned.view, raw_input, writers, straight)
-        return work
+        writers = ContributionWriters(raw_input.stream, at, self._names, self._partitions)
+        fast_step = make_fast_step(owned, raw_input, writers)
+        parts = self._parts[at] = _PartitionParts(owned, owned.view, raw_input, writers, fast_step)
+        return parts
 
     @staticmethod
     def _keep(view: View, key: bytes, state: KeyState, batch: Batch) -> None:
@@ -205,9 +207,8 @@ class Mapper(Process):
     def _context(self, at: Partition, offset: int, position: Position, observed_at: int) -> RecordContext:
         """The context of retractions that no record of their own key causes; the source key is set for each key
         later."""
-        return context_of(
-            Origin("", position, offset, observed_at), (), (self._work.get(at) or self._work_on(at)).writers
-        )
+        parts = self._parts.get(at) or self._parts_of(at)
+        return context_of(Origin("", position, offset, observed_at), (), parts.writers)
 
     def _retract(self, owned: Owned, key: bytes, state: KeyState, context: RecordContext, batch: Batch) -> int:
         """Retract the current claims of a key. Returns the number of retractions."""

@@ -8,7 +8,7 @@ them. Claims are ordered by (position, mapping version, retracted): a lower clai
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -28,7 +28,7 @@ from sluice_mapper.inputs import RawInput
 from sluice_mapper.key_state import KeyState, Target, fill
 
 Claimed = tuple[str, str, str, bytes | None, int | None]
-"""The members of `EncodedClaim`."""
+"""A claim or, with None for fields and time, a retraction: the members of `EncodedClaim`."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -43,20 +43,16 @@ class Step(msgspec.Struct, frozen=True):
     dead: Sequence[tuple[DeadRecord, int | None]] = ()
 
 
-class ContributionTopics(NamedTuple):
-    """The names of the contributions topics, and the number of partitions that each of them has."""
-
-    names: Names
-    partitions: int
-
-
 class ContributionWriters:
-    """Writes the contributions of one raw partition, with a writer for each version of a mapping."""
+    """Writes the contributions of one raw partition, with a writer for each version of a mapping.
 
-    def __init__(self, stream: SourceStream, raw_partition: Partition, topics: ContributionTopics) -> None:
+    `partitions`: the number of partitions of each contributions topic.
+    """
+
+    def __init__(self, stream: SourceStream, raw_partition: Partition, names: Names, partitions: int) -> None:
         self._stream = stream
         self._raw_partition = raw_partition
-        self._names, self.partitions = topics
+        self._names, self.partitions = names, partitions
         self._topics: dict[str, str] = {}
         self._writers: dict[tuple[str, int, int], ContributionWriter] = {}
 
@@ -144,7 +140,7 @@ def record_step(
         except DeadRecord as refused:
             return Step(state, "dead", dead=[(refused, None)])
     outcomes = [outcome_by_position(mapping, state, position) for mapping in raw_input.mappings]
-    decided = None if None in outcomes else worst(filter(None, outcomes))
+    decided = None if None in outcomes else outcome_of_record(filter(None, outcomes))
     row = change.row
     # Columns are carried also from a record whose claims exist already: after a loss of the state, this restores them.
     if raw_input.is_cdc and (decided is None or (newest and state.carried is not None)):
@@ -208,14 +204,17 @@ def _upsert(
     state: KeyState,
     row: dict[str, Any],
     context: RecordContext,
-    decided: Iterable[tuple[Mapping, Outcome | None]],
+    by_position: Iterable[tuple[Mapping, Outcome | None]],
 ) -> Step:
-    """Apply each mapping whose outcome is not `decided` yet. A mapping that fails changes no state."""
+    """Apply each mapping whose outcome the record's position does not decide. A mapping that fails changes no state.
+
+    `by_position`: each mapping with the result of `outcome_by_position`.
+    """
     emitted, targets = dict(state.emitted), dict(state.targets)
     outputs: list[OutputRecord] = []
     outcomes: list[Outcome] = []
     dead: list[tuple[DeadRecord, int | None]] = []
-    for mapping, outcome in decided:
+    for mapping, outcome in by_position:
         if outcome is None:
             try:
                 claims = mapping.apply_encoded(dict(row))  # a validator may change it, and other mappings read it
@@ -233,10 +232,10 @@ def _upsert(
                 outcome = "mapped" if written else "filtered"
         outcomes.append(outcome)
     after = KeyState(state.seen, state.deleted, emitted, targets, state.carried)
-    return Step(after, outcomes[0] if len(outcomes) == 1 else worst(outcomes), outputs, dead)
+    return Step(after, outcomes[0] if len(outcomes) == 1 else outcome_of_record(outcomes), outputs, dead)
 
 
-def worst(outcomes: Iterable[Outcome]) -> Outcome:
+def outcome_of_record(outcomes: Iterable[Outcome]) -> Outcome:
     """The outcome that counts for a record that several mappings read: the first in the order of `ranked`."""
     ranked: tuple[Outcome, ...] = ("dead", "mapped", "superseded", "unchanged", "filtered")
     return min(outcomes, key=ranked.index, default="filtered")

@@ -48,10 +48,10 @@ class RestoredMapper(Mapper):
     def take(self, owned: Owned) -> None:
         self._owned[owned.at] = owned
 
-    def goes_straight(self, record: Record, batch: Batch) -> bool:
-        """Whether the straight step decides about `record`. If so, its effects are in `batch`."""
-        straight = self._work_on(record.at).straight
-        return straight is not None and straight(record, batch)
+    def takes_fast_path(self, record: Record, batch: Batch) -> bool:
+        """Whether the fast path decides about `record`. If so, its effects are in `batch`."""
+        fast_step = self._parts_of(record.at).fast_step
+        return fast_step is not None and fast_step(record, batch)
 
 
 class MapperBench:
@@ -162,9 +162,9 @@ class MapperBench:
         self.next_offset += taken is Handled.DONE
         return taken is Handled.DONE
 
-    def goes_straight(self) -> bool:
-        """Whether the straight step decides about the last record. If so, its effects are in the open batch."""
-        return self._mapper.goes_straight(self.log[-1], self.batch)
+    def takes_fast_path(self) -> bool:
+        """Whether the fast path decides about the last record. If so, its effects are in the open batch."""
+        return self._mapper.takes_fast_path(self.log[-1], self.batch)
 
     def work(self) -> None:
         self._mapper.work(self.batch)

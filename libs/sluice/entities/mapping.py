@@ -76,9 +76,9 @@ class Mapping:
         return self._claims(raw, self._encoded_claim)
 
     @cached_property
-    def plain_claim(self) -> Callable[[dict[str, Any]], tuple[str, bytes, int | None] | None]:
-        """A function that returns entity id, encoded fields and effective time if a record makes one plain claim, else
-        None: `apply_encoded` decides."""
+    def fast_claim(self) -> Callable[[dict[str, Any]], tuple[str, bytes, int | None] | None]:
+        """The fast path of `apply_encoded`: a function that returns entity id, encoded fields and effective time of a
+        record with one claim. It returns None, and raises nothing, if `apply_encoded` must decide."""
         read, function, encode, undated = self._read, self.function, self._encode, self._undated
         entity_class, time_of = self.entity_class, self.effective_at
 

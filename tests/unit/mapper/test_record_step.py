@@ -15,10 +15,10 @@ from sluice.pipeline import SourceStream
 from sluice.position import Position
 from sluice_mapper.inputs import RawInput
 from sluice_mapper.key_state import KeyState
-from sluice_mapper.record_step import ContributionTopics, ContributionWriters, Step, record_step
+from sluice_mapper.record_step import ContributionWriters, Step, record_step
 
 STREAM = SourceStream("hr", "people", "poll")
-WRITERS = ContributionWriters(STREAM, ("raw.hr.people", 0), ContributionTopics(Names(), 1))
+WRITERS = ContributionWriters(STREAM, ("raw.hr.people", 0), Names(), 1)
 
 
 class Person(Entity):

@@ -1,4 +1,4 @@
-"""The straight step writes exactly what the plain way writes, or leaves the record to it."""
+"""The fast path writes exactly what the reference implementation writes, or leaves the record to it."""
 
 from __future__ import annotations
 
@@ -169,30 +169,30 @@ def reads(draw: st.DrawFn, kind: str) -> Read:
     )
 
 
-class PlainMapper(RestoredMapper):
-    """A mapper without straight steps."""
+class ReferenceMapper(RestoredMapper):
+    """A mapper without fast path."""
 
-    def _work_on(self, at: Partition) -> Any:
-        work = self._work[at] = super()._work_on(at)._replace(straight=None)
-        return work
+    def _parts_of(self, at: Partition) -> Any:
+        parts = self._parts[at] = super()._parts_of(at)._replace(fast_step=None)
+        return parts
 
 
 class Both:
-    """A mapper with straight steps and one without them, which read the same records."""
+    """A mapper with the fast path and one without it, which read the same records."""
 
     def __init__(self, declared: Mapping, kind: str, states: dict[bytes, KeyState], swept: Position = LOWEST) -> None:
-        self.straight = MapperBench(declared, kind=kind)
-        self.plain = MapperBench(declared, kind=kind, process=PlainMapper)
-        for bench in (self.straight, self.plain):
+        self.fast = MapperBench(declared, kind=kind)
+        self.reference = MapperBench(declared, kind=kind, process=ReferenceMapper)
+        for bench in (self.fast, self.reference):
             bench.state = {key: state.to_json() for key, state in states.items()}
             bench.record.sweeps = {} if swept == LOWEST else {STREAM: swept}
             bench.crash(0)
 
     def read(self, key: bytes | None, value: bytes | None, position: str, headers: dict[str, bytes]) -> list[Any]:
         """Both read one record. Returns the outcome and what was written, which must be the same for both."""
-        straight, plain = [_read(bench, key, value, position, headers) for bench in (self.straight, self.plain)]
-        assert straight == plain
-        return plain
+        fast, reference = [_read(bench, key, value, position, headers) for bench in (self.fast, self.reference)]
+        assert fast == reference
+        return reference
 
 
 def _read(bench: MapperBench, *record: Any) -> list[Any]:
@@ -207,7 +207,7 @@ def _read(bench: MapperBench, *record: Any) -> list[Any]:
 
 @settings(max_examples=500)
 @given(st.data(), st.sampled_from([undated, dated]), st.sampled_from(["cdc", "poll"]), st.just(LOWEST) | POSITIONS)
-def test_the_straight_step_writes_what_the_plain_one_writes(
+def test_the_fast_path_writes_what_the_reference_implementation_writes(
     data: st.DataObject, declared: Mapping, kind: str, swept: Position
 ) -> None:
     states = data.draw(st.just({}) | st.fixed_dictionaries({KEY: STATES}))
@@ -226,12 +226,12 @@ def value_of(row: dict[str, Any], kind: str = "cdc") -> bytes:
 
 @pytest.mark.parametrize("kind", ["cdc", "poll"])
 @pytest.mark.parametrize("declared", [undated, dated])
-def test_the_straight_step_decides_about_a_plain_claim(kind: str, declared: Mapping) -> None:
+def test_the_fast_path_decides_about_one_claim_about_the_same_entity(kind: str, declared: Mapping) -> None:
     bench = MapperBench(declared, kind=kind)
     for position in ("1:1:1", "1:1:2"):
         bench.append(KEY, value_of(ROW, kind), position, {ORIGIN_HEADER: b"1"})
-        assert bench.goes_straight()
-        assert not bench.goes_straight()  # the state contains the position
+        assert bench.takes_fast_path()
+        assert not bench.takes_fast_path()  # the state contains the position
     bench.commit()
     (claim,) = bench.newest().values()
     assert claim.effective_at == (1_767_323_045_000_000 if declared is dated else None)
@@ -259,16 +259,16 @@ def test_every_text_in_a_column_that_is_not_mapped_has_the_same_effects(text: by
 
 
 @pytest.mark.parametrize("header", [UNCHANGED_HEADER, UNKNOWN_HEADER, ROW_GONE_HEADER, TRUNCATED_HEADER])
-def test_a_record_that_leaves_out_a_column_is_left_to_the_plain_step(header: str) -> None:
+def test_a_record_that_leaves_out_a_column_is_left_to_the_reference_implementation(header: str) -> None:
     both = Both(undated, "cdc", {KEY: KeyState(carried={"not_mapped": ("a text", LOWEST)})})
     both.read(KEY, value_of({"id": "W-1"}), "1:1:1", {header: b'["not_mapped"]'})
 
 
 @pytest.mark.parametrize("kind", ["cdc", "poll"])
-def test_a_sweep_marker_is_left_to_the_plain_step(kind: str) -> None:
+def test_a_sweep_marker_is_left_to_the_reference_implementation(kind: str) -> None:
     bench = MapperBench(undated, kind=kind)
     bench.append(KEY, value_of(ROW, kind), "1:1:1", {OP_HEADER: b"s"})
-    assert not bench.goes_straight()
+    assert not bench.takes_fast_path()
 
 
 def test_a_record_below_a_sweep_is_superseded() -> None:
@@ -278,19 +278,19 @@ def test_a_record_below_a_sweep_is_superseded() -> None:
 
 
 @pytest.mark.parametrize("header", [b"", b"x" * 300_000])
-def test_a_claim_that_is_too_large_is_left_to_the_plain_step(header: bytes) -> None:
+def test_a_claim_that_is_too_large_is_left_to_the_reference_implementation(header: bytes) -> None:
     both = Both(undated, "poll", {})
     outcome = both.read(KEY, value_of({"id": "W-1", "name": "n" * 8_100_000}, "poll"), "1:1:1", {TRACE_HEADER: header})
     assert outcome[0] == [{"dead" if header else "mapped": 1}]
 
 
-def test_a_record_that_is_compared_with_its_schema_is_left_to_the_plain_step(tmp_path: Path) -> None:
+def test_a_record_that_is_compared_with_its_schema_is_left_to_the_reference_implementation(tmp_path: Path) -> None:
     schema = tmp_path / "row.schema.json"
     schema.write_text('{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}')
     sample = SchemaSample(JsonSchema(schema))
     bench = MapperBench(undated, kind="poll", sample=sample)
     bench.append(KEY, value_of(ROW, "poll"), "1:1:1")
-    assert not bench.goes_straight()
+    assert not bench.takes_fast_path()
     sample.check(bench.log[-1])
     bench.append(KEY, value_of(ROW, "poll"), "1:1:2")
-    assert bench.goes_straight()
+    assert bench.takes_fast_path()

@@ -1,4 +1,4 @@
-"""Survivorship written plainly, field by field: the judge of `sluice.provenance.merge`."""
+"""Survivorship field by field: the reference implementation with which tests compare `sluice.provenance.merge`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluice.entities.rules import MostRecent, Prefer
 from sluice.provenance import Contribution, Incomplete, Merged, Winner
 
 
-def plain_merge(
+def reference_merge(
     contract: EntityContract, contributions: Iterable[Contribution], source_order: Sequence[str]
 ) -> Merged | Incomplete:
     live = sorted((claim for claim in contributions if not claim.retracted), key=_origin)

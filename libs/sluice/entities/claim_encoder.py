@@ -2,12 +2,12 @@
 
 The generated function contains a few lines for each field, in the order that canonical JSON demands. It encodes the
 common Python types itself, and gives every other value to the field's encoder in `EntityContract.encoders`. Those
-encoders are the judge: a test compares both for every kind of field. Measured for nine fields: 3 µs instead of 14.
+encoders are the reference implementation: a test compares both for every kind of field. Measured for nine fields: 3 µs
+instead of 14.
 """
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Callable, Mapping, Set
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,6 +19,7 @@ from sluice.canonical_json import canonical_bytes
 from sluice.entities.encoders import CURRENCIES, ROUNDING, Encode, encoder, value_encoder
 from sluice.entities.field_types import FieldType, Kind
 from sluice.entities.values import Money
+from sluice.generated_code import run_generated
 from sluice.times import EPOCH, INSTANTS, MICROSECOND
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ EncodeClaim = Callable[[Mapping[str, Any], Set[str]], EncodedFields | None]
 class ClaimEncoder(NamedTuple):
     """`encode`: from an entity's `__dict__` and the names of its given fields to its id and its encoded fields.
 
-    It returns None, or raises any exception, if a value is so rare that only the contract's encoders decide about it.
-    `source`: the text of the generated function.
+    It returns None or raises an exception if the fast path does not know a value. The caller then uses the contract's
+    encoders. `source`: the text of the generated function.
     """
 
     encode: EncodeClaim
@@ -98,7 +99,7 @@ _TIMESTAMP = """\
             value = encode_{name}(value)
         fields["{name}"] = value
 """
-_IN_PARTS: dict[Kind, str] = {"money": _MONEY, "decimal": _DECIMAL, "timestamp": _TIMESTAMP}
+_TEMPLATES: dict[Kind, str] = {"money": _MONEY, "decimal": _DECIMAL, "timestamp": _TIMESTAMP}
 # The condition under which orjson writes a value as canonical JSON needs it. Texts with U+0000 and with half of a
 # surrogate pair are found when the JSON is written.
 _WRITTEN_AS_IS: dict[Kind, str] = {
@@ -137,12 +138,10 @@ def claim_encoder(contract: EntityContract) -> ClaimEncoder:
     )
     source = _FUNCTION.format(entity=contract.name, version=contract.version, lines=lines.rstrip("\n"))
     file = f"<claims of entity {contract.name}, version {contract.version}>"
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     encoders = {f"encode_{name}": _encoder_of(name, kind) for name, kind in contract.fields.items()}
     quanta = {f"quantum_of_{name}": Decimal(1).scaleb(-kind.scale) for name, kind in contract.fields.items()}
     names = {**_NAMES, **encoders, **quanta, "entity_id_of": contract.entity_id}
-    exec(compile(source, file, "exec"), names)  # noqa: S102
-    return ClaimEncoder(names["encode"], source)
+    return ClaimEncoder(run_generated(source, file, names)["encode"], source)
 
 
 def _encoder_of(name: str, kind: FieldType) -> Encode:
@@ -151,8 +150,8 @@ def _encoder_of(name: str, kind: FieldType) -> Encode:
 
 
 def _lines(name: str, kind: FieldType) -> str:
-    if kind.kind in _IN_PARTS:
-        return _IN_PARTS[kind.kind].format(name=name, required=not kind.nullable, precision=kind.precision)
+    if kind.kind in _TEMPLATES:
+        return _TEMPLATES[kind.kind].format(name=name, required=not kind.nullable, precision=kind.precision)
     json = f"encode_{name}(value)"
     if kind.kind in ("float", "list"):
         json = f"with_floats({json})"

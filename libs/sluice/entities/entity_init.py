@@ -1,14 +1,13 @@
-"""The constructor of an entity's class, generated from its fields: it creates plain instances without pydantic.
+"""The constructor of an entity's class, generated from its fields.
 
-A value is plain if pydantic would keep the object as it is: it has exactly the declared type, and nothing else is
-checked. For every other value the constructor calls pydantic's, which is the judge: a test compares both. Measured for
-nine fields: 1.2 µs instead of 2.9, a tenth of the mapper's work.
+It is a fast path: if each value has exactly the declared type, so that pydantic would keep the object as it is, it
+creates the instance without pydantic. For every other value it calls pydantic's constructor, which is the reference
+implementation: a test compares both. Measured for nine fields: 1.2 µs instead of 2.9, a tenth of the mapper's work.
 """
 
 from __future__ import annotations
 
 import keyword
-import linecache
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from sluice.entities.values import UNCLAIMED, Money, set_members
+from sluice.generated_code import run_generated
 
 if TYPE_CHECKING:
     from sluice.entities.entity import Entity
@@ -40,7 +40,7 @@ _LEFT_OUT = """\
             _given.discard("{name}")
 """
 # By the type of pydantic's core schema, the condition under which pydantic keeps a value as it is.
-_PLAIN = {
+_KEPT_AS_IS = {
     "str": "_type({name}) is _str",
     "int": "_type({name}) is _int",
     "bool": "_type({name}) is _bool",
@@ -51,7 +51,7 @@ _PLAIN = {
     "decimal": "_type({name}) is _Decimal and {name}.is_finite()",
     "money": "_type({name}) is _Money",
 }
-# No name of a field begins with an underscore.
+# No name of a field starts with an underscore.
 _GLOBALS: dict[str, Any] = {
     **{f"_{one.__name__}": one for one in (type, str, int, bool, float, bytes, date, datetime, Decimal, Money)},
     "_UNCLAIMED": UNCLAIMED,
@@ -79,12 +79,9 @@ def entity_init(entity: type[Entity], config: Mapping[str, Any]) -> Callable[...
         left_out="".join(_LEFT_OUT.format(name=name) for name in optional).rstrip("\n"),
     )
     file = f"<constructor of {entity.__module__}.{entity.__qualname__}>"
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    namespace = {**_GLOBALS, "_CLASS": entity, "_NAMES": set(names)}
-    exec(compile(source, file, "exec"), namespace)  # noqa: S102
-    init: Any = namespace["__init__"]
+    init: Any = run_generated(source, file, {**_GLOBALS, "_CLASS": entity, "_NAMES": set(names)})["__init__"]
     init.__qualname__ = BaseModel.__init__.__qualname__
-    init.__pydantic_base_init__ = True  # for pydantic, no subclass has a constructor of its own because of this one
+    init.__pydantic_base_init__ = True  # pydantic must not take this for a constructor that the author wrote
     init.source = source
     return init  # type: ignore[no-any-return]
 
@@ -101,7 +98,7 @@ def _has_own_checks(entity: type[Entity], config: Mapping[str, Any]) -> bool:
 
 
 def _conditions(entity: type[Entity]) -> list[str] | None:
-    """For each field, the condition under which its value is plain; None if a field can have no plain value."""
+    """For each field, the condition under which pydantic keeps its value. None if a field has no such condition."""
     schema: Any = entity.__pydantic_core_schema__
     definitions = {one["ref"]: one for one in schema.get("definitions", ())}
     inside = schema["schema"] if schema["type"] == "definitions" else schema
@@ -131,7 +128,7 @@ def _condition(schema: Any, definitions: Mapping[str, Any]) -> str | None:
     if kind == "definition-ref" and members == {"type", "schema_ref"}:
         return _condition(definitions[schema["schema_ref"]], definitions)
     if kind == "model":
-        return _PLAIN["money"] if schema["cls"] is Money else None
+        return _KEPT_AS_IS["money"] if schema["cls"] is Money else None
     if members <= {"type", "microseconds_precision"}:
-        return _PLAIN.get(kind)
+        return _KEPT_AS_IS.get(kind)
     return None

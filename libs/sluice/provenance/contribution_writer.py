@@ -1,7 +1,7 @@
 """Writes contributions whose fields are encoded already: the hot path of the mapper.
 
-`Contribution.sealed`, `key` and `to_json` are the judge: a test compares the bytes. Measured for a claim with nine
-fields: 2 µs instead of 12.
+`Contribution.sealed`, `key` and `to_json` are the reference implementation: a test compares the bytes of both. Measured
+for a claim with nine fields: 2 µs instead of 12.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sluice.position import Position
 from sluice.provenance.contribution import contribution_content
 
 _encode = msgspec.json.Encoder().encode
-_NO_TIME = b'{"effective_at":null,"fields":'
+_START_WITHOUT_TIME = b'{"effective_at":null,"fields":'
 _RETRACTED = contribution_content({}, None, True)
 
 
@@ -59,7 +59,7 @@ class _Value(msgspec.Struct, gc=False):
 
 
 class ContributionWriter:
-    """Writes the contributions that one version of a mapping makes of one raw partition."""
+    """Writes the contributions that one version of a mapping creates from the records of one raw partition."""
 
     def __init__(
         self, source: str, stream: str, raw_partition: tuple[str, int], mapping: str, version: int, contract: int
@@ -80,8 +80,8 @@ class ContributionWriter:
         if retracted := fields is None:
             content, fields = _RETRACTED, b"{}"
         else:
-            time = _NO_TIME if effective_at is None else b'{"effective_at":%d,"fields":' % effective_at
-            content = hashlib.sha256(time + fields + b',"retracted":false}').hexdigest()
+            start = _START_WITHOUT_TIME if effective_at is None else b'{"effective_at":%d,"fields":' % effective_at
+            content = hashlib.sha256(start + fields + b',"retracted":false}').hexdigest()
         value = _Value(
             content,
             self._contract,

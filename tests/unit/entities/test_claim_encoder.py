@@ -185,12 +185,12 @@ def applied(apply: Any) -> Any:
 def require_equal(declared: Any, entity: Entity) -> Any:
     """Apply a mapping that returns `entity` in both ways, and return the claims of the fast one, or what it raised."""
     RESULT["entity"] = entity
-    fast, plain = applied(declared.apply_encoded), applied(declared.apply)
-    if isinstance(plain, list):
-        plain = [
-            EncodedClaim(c.entity, c.entity_id, c.output, canonical_bytes(c.fields), c.effective_at) for c in plain
+    fast, reference = applied(declared.apply_encoded), applied(declared.apply)
+    if isinstance(reference, list):
+        reference = [
+            EncodedClaim(c.entity, c.entity_id, c.output, canonical_bytes(c.fields), c.effective_at) for c in reference
         ]
-    assert fast == plain
+    assert fast == reference
     return fast
 
 
@@ -303,7 +303,7 @@ def _is_canonical(value: Any) -> bool:
 def test_a_contribution_is_byte_for_byte_the_plain_one(
     origin: Origin, text: str, fields: dict[str, Any], effective_at: int | None, retracted: bool
 ) -> None:
-    plain = Contribution(
+    reference = Contribution(
         entity_id=text,
         source="erp",
         stream="public.employee",
@@ -321,7 +321,7 @@ def test_a_contribution_is_byte_for_byte_the_plain_one(
     ).sealed()
     writer = ContributionWriter("erp", "public.employee", ("raw.erp.public.employee", 3), "worker", 7, 2)
     claimed = (None, None) if retracted else (canonical_bytes(fields), effective_at)
-    assert writer.write(origin, text, f"{text}2", *claimed) == (plain.key, plain.to_json())
+    assert writer.write(origin, text, f"{text}2", *claimed) == (reference.key, reference.to_json())
 
 
 @given(

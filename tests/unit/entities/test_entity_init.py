@@ -18,8 +18,8 @@ from sluice.entities import UNCLAIMED, Entity, Identity, Money, Scale
 from unit.entities.test_claim_encoder import ANYTHING, VALID, Everything
 
 
-class Plain(Entity):
-    """All fields are of types that can have plain values; some must be given."""
+class Common(Entity):
+    """All fields are of types whose values pydantic can keep as they are; some must be given."""
 
     number: Annotated[str, Identity()]
     level: int
@@ -33,7 +33,7 @@ class Plain(Entity):
     badge: bytes = UNCLAIMED
 
 
-class Wider(Plain):
+class Wider(Common):
     other: str | None = UNCLAIMED
 
 
@@ -69,7 +69,7 @@ def members(draw: st.DrawFn, entity: type[Entity]) -> dict[str, Any]:
     return values
 
 
-@pytest.mark.parametrize("entity", [Plain, Wider, Everything])
+@pytest.mark.parametrize("entity", [Common, Wider, Everything])
 @given(st.data())
 def test_an_entity_is_created_as_pydantic_creates_it(entity: type[Entity], data: st.DataObject) -> None:
     values = data.draw(members(entity))
@@ -89,49 +89,49 @@ PERSON: dict[str, Any] = {
 
 
 def test_a_plain_entity_can_be_copied_pickled_compared_and_printed() -> None:
-    person = Plain(**PERSON)
-    assert person == Plain.model_validate(PERSON) == copy.deepcopy(person) == pickle.loads(pickle.dumps(person))  # noqa: S301
-    assert repr(person) == repr(Plain.model_validate(PERSON))
+    person = Common(**PERSON)
+    assert person == Common.model_validate(PERSON) == copy.deepcopy(person) == pickle.loads(pickle.dumps(person))  # noqa: S301
+    assert repr(person) == repr(Common.model_validate(PERSON))
     assert person.model_copy(update={"level": 2}).level == 2
     with pytest.raises(ValidationError, match="frozen"):
         person.level = 2
     with pytest.raises(TypeError, match="positional"):
-        Plain("W")  # type: ignore[call-arg]
+        Common("W")  # type: ignore[call-arg]
 
 
 def test_a_plain_entity_is_created_without_pydantic() -> None:
-    source = Plain.__init__.source  # type: ignore[attr-defined]
+    source = Common.__init__.source  # type: ignore[attr-defined]
     assert "_type(level) is _int" in source
-    assert Wider.__init__ is not Plain.__init__
+    assert Wider.__init__ is not Common.__init__
 
 
 def test_a_class_with_checks_of_its_own_keeps_the_constructor_of_pydantic() -> None:
-    class Checked(Plain):
+    class Checked(Common):
         @field_validator("level")
         @classmethod
         def doubled(cls, value: int) -> int:
             return value * 2
 
-    class Before(Plain):
+    class Before(Common):
         @model_validator(mode="before")
         @classmethod
         def raised(cls, given: Any) -> Any:
             return {**given, "level": 7}
 
-    class Private(Plain):
+    class Private(Common):
         _seen: int = PrivateAttr(3)
 
         def seen(self) -> int:
             return self._seen
 
-    class Stripped(Plain):
+    class Stripped(Common):
         model_config = ConfigDict(str_strip_whitespace=True)
 
-    class Posted(Plain):
+    class Posted(Common):
         def model_post_init(self, context: Any) -> None:
             object.__setattr__(self, "number", "posted")
 
-    class Limited(Plain):
+    class Limited(Common):
         level: int = Field(ge=5)
 
     assert Checked(**PERSON).level == 2
@@ -146,7 +146,7 @@ def test_a_class_with_checks_of_its_own_keeps_the_constructor_of_pydantic() -> N
 
 
 def test_a_constructor_that_an_author_wrote_is_kept_and_can_call_the_generated_one() -> None:
-    class Numbered(Plain):
+    class Numbered(Common):
         other: str | None = UNCLAIMED
 
         def __init__(self, **given: Any) -> None:

@@ -14,7 +14,7 @@ from sluice.position import Position
 from sluice.provenance import Contribution, Merged, Survivorship
 from sluice_merger.claims import LAYOUT
 from support.merging_bench import IN, SOURCES, MergerBench
-from support.plain_merge import plain_merge
+from support.reference_merge import reference_merge
 
 
 class Person(Entity):
@@ -37,7 +37,7 @@ CONTRACT = Person.contract()
 
 
 def content_of(claims: list[Contribution], contract: EntityContract = CONTRACT) -> str | None:
-    merged = plain_merge(contract, claims, SOURCES)
+    merged = reference_merge(contract, claims, SOURCES)
     return merged.content if isinstance(merged, Merged) else None
 
 

@@ -11,7 +11,7 @@ from sluice.entities import Entity, Identity, Money, most_recent, prefer
 from sluice.position import Position
 from sluice.provenance import Contribution, Incomplete, Merged, Survivorship, candidates, merge
 from support.claims import ORDER, contribution, contributions
-from support.plain_merge import plain_merge
+from support.reference_merge import reference_merge
 from support.workers import Worker
 
 CONTRACT = Worker.contract()
@@ -106,7 +106,7 @@ def test_the_merge_is_what_the_rules_say_field_by_field(drawn: list[tuple[Any, .
         for source, key, fields, time, number, gone in drawn
     ]
     for order in (("hr", "erp"), ("erp",), ()):
-        assert merge(Ruled.contract(), claims, order) == plain_merge(Ruled.contract(), claims, order)
+        assert merge(Ruled.contract(), claims, order) == reference_merge(Ruled.contract(), claims, order)
 
 
 @given(
@@ -121,7 +121,7 @@ def test_a_claim_that_wins_nothing_can_have_any_values(
     given = [(claim.source, *claim.fields) for claim in claims]
     if Survivorship(Ruled.contract(), order).wins_nothing(given[0], tuple(given[1:])):
         changed = claims[0].replace(fields={name: other[2].get(name) for name in claims[0].fields})
-        before, after = (plain_merge(Ruled.contract(), [one, *claims[1:]], order) for one in (claims[0], changed))
+        before, after = (reference_merge(Ruled.contract(), [one, *claims[1:]], order) for one in (claims[0], changed))
         assert before == after
 
 

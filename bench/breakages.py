@@ -206,9 +206,9 @@ BREAKAGES = [
     Breakage(
         "the offsets of a batch in flight are committed after its rows",
         "libs/sluice/stage/commit.py",
-        "        self._in_flight = _InFlight(batch, partitions, live, written, time.monotonic())\n",
-        "        self._in_flight = _InFlight(batch, partitions, live, written, time.monotonic())\n"
-        "        reader.commit({one.at: one.next_offset for one in partitions})\n",
+        "        self._in_flight = _InFlight(batch, snapshot, partitions, written, time.monotonic())\n",
+        "        self._in_flight = _InFlight(batch, snapshot, partitions, written, time.monotonic())\n"
+        "        reader.commit({one.at: one.next_offset for one in snapshot})\n",
         "tests/unit/stage/test_batch_in_flight.py::test_no_offset_is_committed_before_its_batch_is_durable",
     ),
     Breakage(

@@ -167,7 +167,7 @@ class Mapper(Process):
             batch.count(record.at, "superseded")
             return Handled.DONE
         owned.record.sweeps[stream] = position
-        batch.touch(record.at)
+        batch.write_record_of(record.at)
         self._sweeps[record.at] = Sweep(self._context(record.at, record.offset, position, observed_at))
         return Handled.AGAIN
 
@@ -192,7 +192,7 @@ class Mapper(Process):
     def _slice(self, owned: Owned, sweep: Sweep, batch: Batch) -> None:
         for key, state in sweep.due(owned.view, self._slice_keys):
             sweep.retracted += self._retract(owned, key, state, sweep.marker, batch)
-        batch.touch(owned.at)
+        batch.write_record_of(owned.at)
 
     def _end_pass(self, owned: Owned, reading: Pass, batch: Batch) -> None:
         """Retract one slice of the keys of which the pass read no record: the source has deleted these keys."""
@@ -202,7 +202,7 @@ class Mapper(Process):
             self._retract(owned, key, state, context.moved(position=state.newest_claimed), batch)
         if reading.scan.finished:
             owned.record.pass_end = None
-        batch.touch(owned.at)
+        batch.write_record_of(owned.at)
 
     def _context(self, at: Partition, offset: int, position: Position, observed_at: int) -> RecordContext:
         """The context of retractions that no record of their own key causes; the source key is set for each key
@@ -243,7 +243,7 @@ class Mapper(Process):
             if owned.record.pass_end is None:
                 self._passes.pop(owned.at, None)
 
-    def dropped(self) -> None:
+    def given_up(self) -> None:
         for owned in self._owned.values():
             owned.view.rollback()
         # A sweep starts again when its marker is read again. The state shows which keys its committed slices retracted.

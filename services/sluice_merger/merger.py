@@ -180,7 +180,7 @@ class Merger(Process):
         if content is not None:
             headers.append((CONTENT_HEADER, content.encode()))
         key = claims.entity_id.encode()
-        batch.emit(entity_input.canonical_topic, key, value, headers, partition)
+        batch.add_checked(entity_input.canonical_topic, key, value, headers, partition)
         version = CanonicalVersion(content, revision)
         merged.canonical.put(key, version.to_bytes())
         return version
@@ -206,7 +206,7 @@ class Merger(Process):
             stored = claims.get(key)
             if stored is not None:
                 topic, partition = merged.owned.at
-                batch.emit(topic, key, stored.to_json(), (), partition)
+                batch.add_checked(topic, key, stored.to_json(), (), partition)
 
     # ── background work ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -230,11 +230,11 @@ class Merger(Process):
                     # The view keeps the row until the commit, even if the merge publishes nothing.
                     batch.bytes += claims.saved_bytes
                 if entities:
-                    batch.touch(merged.owned.at)  # a batch without any effect is not committed
+                    batch.write_record_of(merged.owned.at)  # a batch without any effect is not committed
                 if not due and not merged.pending:
                     merged.draining = True
                     merged.owned.record.fingerprints = merged.fingerprints
-                    batch.touch(merged.owned.at)
+                    batch.write_record_of(merged.owned.at)
 
     def _drop_retractions(self, merged: MergedPartition, batch: Batch) -> None:
         """Write null over retractions that are so old that no older claim of their key can arrive any more."""
@@ -247,7 +247,7 @@ class Merger(Process):
             (claims,) = merged.load([entity_id])
             stored = claims.get(key)
             if stored is not None and stored.offset == offset and stored.retracted:
-                batch.emit(topic, key, None, [(OVER_HEADER, b"%d" % offset)], partition)
+                batch.add_checked(topic, key, None, [(OVER_HEADER, b"%d" % offset)], partition)
                 claims.drop(key)
                 claims.save()
 
@@ -269,7 +269,7 @@ class Merger(Process):
                 merged.contributions.advance()
                 canonical.advance()
 
-    def dropped(self) -> None:
+    def given_up(self) -> None:
         """Undo the batch. In a partition that is not drained, all entities are merged again from the first.
 
         The batch lost the results of the entities that `work` merged, and these entities are not recorded.

@@ -152,7 +152,7 @@ class Sink(Process):
             self._leases[lease.topic, lease.partition] = lease._replace(pass_from=None, pass_end=None)
         self._ended = []
 
-    def dropped(self) -> None:
+    def given_up(self) -> None:
         self._changes = _Changes()
         self._in_flight.clear()
         self._ended = []

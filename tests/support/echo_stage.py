@@ -65,7 +65,7 @@ class Echo(Process):
         if record.value == b"later" and not self.failed_once:
             self.failed_once = True
             raise Transient("not now")
-        batch.emit(self._out, record.key, record.value, (), 0)
+        batch.add_checked(self._out, record.key, record.value, (), 0)
         batch.count(record.at, "mapped")
         return Handled.DONE
 
@@ -73,7 +73,7 @@ class Echo(Process):
         for owned in self._owned.values():
             owned.view.advance(offsets_after.get((owned.view.topic, owned.view.partition)))
 
-    def dropped(self) -> None:
+    def given_up(self) -> None:
         for owned in self._owned.values():
             owned.view.rollback()
 

@@ -154,7 +154,7 @@ class MergerBench:
 
     def drop(self) -> None:
         """The open batch is given up; its records are offered again."""
-        self.merger.dropped()
+        self.merger.given_up()
         self.next_offset = self._committed or 0
         self.batch = self._new_batch()
 

@@ -14,7 +14,7 @@ from sluice.kafka.log import Partition
 from sluice.kafka.record import End, Record
 from sluice.settings.stage import StageSettings
 from sluice.stage.batch import Batch, OutputRecord
-from sluice.stage.commit import Delivered
+from sluice.stage.commit import Delivered, Delivery
 from sluice.stage.group import ConsumerLost, GroupReader
 from sluice.stage.loop import Stage
 from sluice.stage.partition_record import PartitionRecord
@@ -129,7 +129,7 @@ class ScriptedGroup(GroupReader):
         return len(self._logs[at])
 
 
-class Outputs:
+class Outputs(Delivery):
     """A delivery into a list. It raises `fault` while that is set, and the error in `refused` for a batch with such a
     value. `noted`: how many times each partition's record was written."""
 
@@ -148,18 +148,7 @@ class Outputs:
     def close(self) -> None:
         return
 
-    busy = False
-
-    def finish(self) -> list[Delivered]:
-        return []
-
-    def commit(self, reader: GroupReader) -> None:
-        return
-
-    def drop(self) -> None:
-        return
-
-    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> list[Delivered]:
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> Delivered | None:
         partitions = list(owned)
         if self.fault is not None:
             raise self.fault
@@ -173,7 +162,7 @@ class Outputs:
         self.paused_at |= {one.at: one.record.paused_at for one in moved}
         for one in partitions:
             one.must_write = False
-        return [Delivered(batch, partitions, {})]
+        return Delivered(batch, partitions, {})
 
 
 class Repeat(Process):
@@ -193,7 +182,7 @@ class Repeat(Process):
     def handle(self, record: Record, batch: Batch) -> Handled:
         if record.value == b"die":
             raise DeadRecord("requested", "the record says so")
-        batch.emit("out", record.key, record.value, (), 0)
+        batch.add_checked("out", record.key, record.value, (), 0)
         batch.count(record.at, "mapped")
         return Handled.DONE
 

@@ -21,7 +21,8 @@ OUTPUT_BYTES_MAX = 8 * 1024 * 1024 - 64 * 1024
 
 
 class OutputRecord(msgspec.Struct, frozen=True, gc=False):
-    """One record that a batch writes. The garbage collector does not visit it, because a batch has thousands."""
+    """A record to write. `partition`: -1 if the producer chooses it by the key. The garbage collector does not visit
+    output records, because a batch has thousands."""
 
     topic: str
     key: bytes | None
@@ -50,7 +51,7 @@ class Batch:
     * `dead_by_cause`, `dead_by_topic`: the number of dead letters by cause, and by input topic.
       `dead_counted_by_topic`: of the latter, those that `DeadLetterGuard` has counted.
     * `newest_ms`: by partition, the timestamp of the record with the highest offset that is finished (Unix ms).
-    * `touched`: the partitions whose partition record (the stage's stored progress) changed.
+    * `records_of`: the partitions whose partition record (the stage's stored progress) is written with this batch.
     """
 
     def __init__(self, stage: str, dlq_topic: str, bytes_max: int, age_max_s: float) -> None:
@@ -63,19 +64,16 @@ class Batch:
         self.dead_by_topic: Counter[str] = Counter()
         self.dead_counted_by_topic: Counter[str] = Counter()
         self.newest_ms: dict[Partition, int] = {}
-        self.touched: set[Partition] = set()
+        self.records_of: set[Partition] = set()
         self._dlq_topic = dlq_topic
         self._bytes_max = bytes_max
         self.created_at_s = time.monotonic()
         self._full_at_s = self.created_at_s + age_max_s
 
-    def emit(
+    def add_checked(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]], partition: int
     ) -> None:
-        """Add one output record; with `partition` -1 the producer chooses the partition by the key.
-
-        Raises DeadRecord if the output record is too large for our topics.
-        """
+        """Add one output record. Raises DeadRecord if it is too large for our topics."""
         output = OutputRecord(topic, key, value, headers, partition)
         size_bytes = output.size_bytes
         if size_bytes > OUTPUT_BYTES_MAX:
@@ -102,9 +100,9 @@ class Batch:
     def count(self, at: Partition, outcome: Outcome) -> None:
         self.counts[at][outcome] += 1
 
-    def touch(self, at: Partition) -> None:
+    def write_record_of(self, at: Partition) -> None:
         """Write the partition record of `at` with this batch, because it changed."""
-        self.touched.add(at)
+        self.records_of.add(at)
 
     @property
     def full(self) -> bool:
@@ -112,4 +110,4 @@ class Batch:
 
     @property
     def empty(self) -> bool:
-        return not (self.outputs or self.counts or self.touched or self.handled)
+        return not (self.outputs or self.counts or self.records_of or self.handled)

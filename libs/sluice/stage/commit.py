@@ -10,6 +10,7 @@ There are two orders. Both commit no offset before the effects of its records ar
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -46,46 +47,49 @@ class Delivered(NamedTuple):
     offsets_after: dict[Partition, int]
 
 
-class Delivery(Protocol):
-    """One batch at most is *in flight*: its delivery has started and is not finished."""
+class Delivery(ABC):
+    """One batch at most is *in flight*: its delivery has started and is not finished. `busy`, `finish`,
+    `commit_offsets` and `give_up` are overridden by a delivery that leaves a batch in flight."""
 
     dlq_topic: str
 
+    @abstractmethod
     def open(self) -> None:
         """Prepare to deliver, and fence an earlier process with the same transactional id, if there are transactions.
         Called at the start, and after TransactionLost or the loss of the group membership."""
-        ...
 
-    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> list[Delivered]:
-        """Make `batch` durable, then commit the next offset of each of `owned`, or start to make it durable.
+    @abstractmethod
+    def close(self) -> None: ...
 
-        Called when no batch is in flight. Returns the batch if it is durable.
+    @abstractmethod
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> Delivered | None:
+        """Make `batch` durable and commit the next offset of each of `owned`, or start to make it durable.
+
+        Called when no batch is in flight. Returns the batch if it is durable, None if it is in flight.
 
         Raises Transient if certainly no effect is durable, TransactionLost if this is unknown.
         """
-        ...
 
     @property
     def busy(self) -> bool:
         """Whether a batch is in flight, and `finish` would wait for it."""
-        ...
+        return False
 
-    def finish(self) -> list[Delivered]:
-        """Wait until the batch in flight is durable, and return it. Raises the errors of `deliver`."""
-        ...
+    def finish(self) -> Delivered | None:
+        """Wait until the batch in flight is durable, and return it; None if there is none. Raises the errors of
+        `deliver`."""
+        return None
 
-    def commit(self, reader: GroupReader) -> None:
+    def commit_offsets(self, reader: GroupReader) -> None:
         """Commit the offsets of the last batch that `finish` returned, if they are not committed yet."""
-        ...
+        return
 
-    def drop(self) -> None:
-        """Wait until no batch is in flight, and forget its outcome: the loop reads its records again."""
-        ...
-
-    def close(self) -> None: ...
+    def give_up(self) -> None:
+        """Wait until no batch is in flight, and ignore its outcome: the loop reads its records again."""
+        return
 
 
-class KafkaDelivery:
+class KafkaDelivery(Delivery):
     """Delivers each batch in one Kafka transaction. `reported_topics`: the output topics whose offsets `deliver`
     returns, in addition to those of state topics."""
 
@@ -103,20 +107,7 @@ class KafkaDelivery:
     def close(self) -> None:
         self._producer.discard()
 
-    @property
-    def busy(self) -> bool:
-        return False  # `deliver` leaves no batch in flight
-
-    def finish(self) -> list[Delivered]:
-        return []
-
-    def commit(self, reader: GroupReader) -> None:
-        return
-
-    def drop(self) -> None:
-        return
-
-    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> list[Delivered]:
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> Delivered | None:
         partitions = list(owned)
         offsets_after: dict[Partition, int] = {}
         with self._producer.transaction():
@@ -127,7 +118,7 @@ class KafkaDelivery:
             self._producer.commit(offsets, reader.metadata())
         for one in partitions:
             one.must_write = False
-        return [Delivered(batch, partitions, offsets_after)]
+        return Delivered(batch, partitions, offsets_after)
 
     def _produce(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
         # A callback for each message costs one eighth of the throughput, so only the last message of a partition has
@@ -172,16 +163,17 @@ class Writer(Protocol):
 
 
 class _InFlight(NamedTuple):
-    """`owned`: the partitions as they were when the delivery started. `live`: the same that the loop goes on with."""
+    """`snapshot`: copies of the partitions, as they were when the delivery started. `owned`: the partitions themselves,
+    which the loop changes meanwhile. `written`: the end of the delivery."""
 
     batch: Batch
+    snapshot: list[Owned]
     owned: list[Owned]
-    live: list[Owned]
     written: Future[None]
-    since_s: float
+    started_at_s: float
 
 
-class DirectDelivery:
+class DirectDelivery(Delivery):
     """Delivers a batch without a transaction of Kafka: flush the dead letters, commit the writer, commit the offsets.
     Each step waits until the effects of the previous step are durable.
 
@@ -208,52 +200,52 @@ class DirectDelivery:
         self._producer = clients.producer(self._settings)
 
     def close(self) -> None:
-        self.drop()
+        self.give_up()
         self._thread.shutdown()
         self._producer = None
         self._writer.rollback()
 
-    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> list[Delivered]:
-        live = list(owned)
-        partitions = [replace(one) for one in live]
-        for one in live:
+    def deliver(self, batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> Delivered | None:
+        partitions = list(owned)
+        snapshot = [replace(one) for one in partitions]
+        for one in partitions:
             one.must_write = False
-        written = self._thread.submit(self._write, batch, partitions)
-        self._in_flight = _InFlight(batch, partitions, live, written, time.monotonic())
-        return []
+        written = self._thread.submit(self._write, batch, snapshot)
+        self._in_flight = _InFlight(batch, snapshot, partitions, written, time.monotonic())
+        return None
 
     @property
     def busy(self) -> bool:
         one = self._in_flight
-        return one is not None and not one.written.done() and time.monotonic() < one.since_s + BUSY_MAX_S
+        return one is not None and not one.written.done() and time.monotonic() < one.started_at_s + BUSY_MAX_S
 
-    def finish(self) -> list[Delivered]:
+    def finish(self) -> Delivered | None:
         one = self._in_flight
         if one is None:
-            return []
+            return None
         try:
             one.written.result()
         except BaseException:
-            self.drop()
+            self.give_up()
             raise
         self._in_flight = None
-        self._uncommitted = {owned.at: owned.next_offset for owned in one.owned}
-        return [Delivered(one.batch, one.owned, {})]
+        self._uncommitted = {copy.at: copy.next_offset for copy in one.snapshot}
+        return Delivered(one.batch, one.snapshot, {})
 
-    def commit(self, reader: GroupReader) -> None:
+    def commit_offsets(self, reader: GroupReader) -> None:
         offsets, self._uncommitted = self._uncommitted, {}
         revoked = set(reader.revoked)
         if offsets := {at: offset for at, offset in offsets.items() if at not in revoked}:
             reader.commit(offsets)
 
-    def drop(self) -> None:
+    def give_up(self) -> None:
         one, self._in_flight = self._in_flight, None
         self._uncommitted = {}
         if one is None:
             return
         wait([one.written])
-        for owned, live in zip(one.owned, one.live, strict=True):
-            live.must_write |= owned.must_write
+        for copy, owned in zip(one.snapshot, one.owned, strict=True):
+            owned.must_write |= copy.must_write
 
     def _write(self, batch: Batch, owned: Sequence[Owned]) -> None:
         try:

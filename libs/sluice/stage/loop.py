@@ -31,7 +31,7 @@ from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 
 TAKE_TIMEOUT_S = 0.2
-# The open batch is delivered as soon as the batch in flight is durable, which the loop checks this often.
+# While a batch is in flight, the loop checks this often whether it is durable. Then it delivers the open batch.
 IN_FLIGHT_TIMEOUT_S = 0.002
 IDLE_COMMIT_AFTER_S = 1.0
 # A batch takes its records in slices, because 10,000 records of 1 kB take 40 MiB.
@@ -131,7 +131,7 @@ class Stage:
         """Give up the open batch, because it may contain records of a revoked partition. The next owner of that
         partition may already read them, and Kafka would not refuse their offsets from another member of the group."""
         self._open = None
-        self._process.dropped()
+        self._process.given_up()
         self._assignment.apply_rebalance()
         self._assignment.rewind()
 
@@ -165,7 +165,7 @@ class Stage:
         if batch.empty:
             return
         self._process.combine(batch)
-        # While a batch is in flight, this one takes more records. So batches are as large as the writer is slow.
+        # While a batch is in flight, this one takes more records. So a slower writer gets larger batches.
         self._open = batch
         if not self._delivery.busy and not (more and batch.handled < self._records_max):
             self._deliver(batch)
@@ -249,38 +249,43 @@ class Stage:
         self._open = None
         self._health.processing(None)
         self._process.complete(batch)
-        self._delivered(self._delivery.finish())
-        self._delivered(self._delivery.deliver(batch, self._assignment.owned.values(), self._reader))
+        self._note_durable(self._delivery.finish())
+        self._note_durable(self._delivery.deliver(batch, self._assignment.owned.values(), self._reader))
         self._delivered_at = time.monotonic()
         self._records_max = min(self._settings.batch_records_max, self._records_max * 2)
-        self._delivery.commit(self._reader)  # the offsets of the batch before
+        self._delivery.commit_offsets(
+            self._reader
+        )  # of the previous batch: Kafka stores them while this one is written
 
     def _finish(self) -> None:
         """Wait until the batch in flight is durable, and commit its offsets."""
-        self._delivered(self._delivery.finish())
-        self._delivery.commit(self._reader)
+        self._note_durable(self._delivery.finish())
+        self._delivery.commit_offsets(self._reader)
 
     def _settle(self) -> None:
-        """Deliver the open batch, and wait until no batch is in flight. What follows is not allowed before."""
+        """Deliver the open batch, and wait until no batch is in flight. Called before a rebalance is applied or a
+        partition starts: both need the outcome of every batch."""
         if self._open is not None:
             self._deliver(self._open)
         self._finish()
 
-    def _delivered(self, delivered: Iterable[Delivered]) -> None:
-        for batch, partitions, offsets_after in delivered:
-            self._process.committed(batch, offsets_after)
-            for one in partitions:
-                live = self._assignment.owned.get(one.at)
-                if live is not None:
-                    live.committed, live.reset = one.next_offset, False
-            self._delivered_at = time.monotonic()
-            self._health.progress()
-            self._faults.delivered()
-            self._backoff.delivered()
-            self._metrics.delivered(batch)
-            for topic, late in (batch.dead_by_topic - batch.dead_counted_by_topic).items():
-                if self._guards[topic].add_late(late):
-                    self._pause(topic)
+    def _note_durable(self, delivered: Delivered | None) -> None:
+        if delivered is None:
+            return
+        batch, partitions, offsets_after = delivered
+        self._process.committed(batch, offsets_after)
+        for one in partitions:
+            owned = self._assignment.owned.get(one.at)
+            if owned is not None:
+                owned.committed, owned.reset = one.next_offset, False
+        self._delivered_at = time.monotonic()
+        self._health.progress()
+        self._faults.delivered()
+        self._backoff.delivered()
+        self._metrics.delivered(batch)
+        for topic, late in (batch.dead_by_topic - batch.dead_counted_by_topic).items():
+            if self._guards[topic].add_late(late):
+                self._pause(topic)
 
 
 def _by_partition(taken: Iterable[Record | End]) -> dict[Partition, list[Record | End]]:

@@ -62,7 +62,7 @@ class Owned:
 
     def must_be_written(self, batch: Batch) -> bool:
         """Whether the delivery of `batch` writes the partition record and the ledger line."""
-        return self.record_is_stale or self.at in batch.touched
+        return self.record_is_stale or self.at in batch.records_of
 
     def ledger_line(self, batch: Batch) -> bytes:
         start = self.next_offset if self.committed is None else self.committed
@@ -118,7 +118,7 @@ class Process(ABC):
         record."""
         return
 
-    def dropped(self) -> None:
-        """Called when the open batch and the batch in flight are given up: forget their effects. Their records are read
-        again."""
+    def given_up(self) -> None:
+        """Called when the open batch and the batch in flight are given up: delete their effects from memory. Their
+        records are read again."""
         return

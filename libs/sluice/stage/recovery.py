@@ -158,16 +158,16 @@ class Recovery:
 
     def _rejoin(self, stop: Stop) -> None:
         """Join the group again. Every partition then starts again from its durable state."""
-        self._delivery.drop()
-        self._process.dropped()
+        self._delivery.give_up()
+        self._process.given_up()
         self._assignment.forget_all()
         self._backoff.wait(stop)
         self.join(stop)
 
     def _retry(self, under_way: ResolvedBy) -> None:
         """Give up the open batch and the batch in flight, and read again the records that are not committed."""
-        self._delivery.drop()
-        self._process.dropped()
+        self._delivery.give_up()
+        self._process.given_up()
         self._assignment.rewind()
         if under_way.next_delivery:
             # Only a successful delivery resolves the fault. Cause one, because perhaps no record arrives.

@@ -200,7 +200,7 @@ def _read(bench: MapperBench, *record: Any) -> list[Any]:
     bench.step()
     batch = bench.batch
     written = [one for one in batch.outputs if not one.topic.startswith("dlq.")]
-    found = [dict(counts) for counts in batch.counts.values()], batch.dead_by_cause, written, batch.touched
+    found = [dict(counts) for counts in batch.counts.values()], batch.dead_by_cause, written, batch.records_of
     bench.commit()
     return [*found, dict(bench.state)]
 

@@ -61,7 +61,7 @@ class Target(Process):
     def committed(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
         self.reported += self._in_flight.pop(batch)
 
-    def dropped(self) -> None:
+    def given_up(self) -> None:
         self._open = []
         self._in_flight.clear()
 
@@ -340,5 +340,5 @@ def test_a_partition_record_that_must_be_written_is_written_after_an_error_too()
     target.complete(batch)
     delivery.deliver(batch, [owned], ScriptedGroup({}))
     assert not owned.must_write
-    delivery.drop()
+    delivery.give_up()
     assert owned.must_write

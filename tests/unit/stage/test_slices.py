@@ -30,7 +30,7 @@ def _sizes(stage: ScriptedStage) -> list[int]:
     sizes: list[int] = []
     deliver = stage.outputs.deliver
 
-    def noted(batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> list[Delivered]:
+    def noted(batch: Batch, owned: Iterable[Owned], reader: GroupReader) -> Delivered | None:
         delivered = deliver(batch, owned, reader)
         if batch.handled:
             sizes.append(batch.handled)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 from msgspec.structs import astuple
 
-from sluice.errors import Bug
+from sluice.errors import Bug, EnvironmentFault
 from sluice.kafka import KafkaSettings, TransactionalProducer, clients
 from sluice.kafka.log import Partition
 from sluice.kafka.writing import write_all
@@ -34,6 +34,8 @@ FLUSH_TIMEOUT_S = 10.0
 # After this time, the loop waits for the batch in flight and does nothing else. Otherwise `Health.watch` would never
 # see that a writer hangs.
 BUSY_MAX_S = 5.0
+# A writer that needs more time than this for a batch is a fault. One of its statements may take a minute.
+WRITE_MAX_S = 300.0
 
 
 class Delivered(NamedTuple):
@@ -183,8 +185,8 @@ class DirectDelivery(Delivery):
     its offsets, as after a crash. Its records are then written again, which the writer's guard accepts, and no stalled
     writer overtakes: the writer's leases are locked until its commit.
 
-    `finish` has no deadline of its own. The statements and connections of the writer have theirs, and a loop that waits
-    here for too long is reported by `Health.watch`.
+    A writer can be waited for, but not stopped, because it uses its connection. So `finish` raises EnvironmentFault
+    after WRITE_MAX_S, the loop reports the fault, and then waits for the writer in `give_up`.
     """
 
     def __init__(self, settings: KafkaSettings, dlq_topic: str, writer: Writer) -> None:
@@ -223,6 +225,9 @@ class DirectDelivery(Delivery):
         one = self._in_flight
         if one is None:
             return None
+        wait([one.written], max(0.0, one.started_at_s + WRITE_MAX_S - time.monotonic()))
+        if not one.written.done():
+            raise _unfinished(one.batch)
         try:
             one.written.result()
         except BaseException:
@@ -263,6 +268,16 @@ class DirectDelivery(Delivery):
             raise Bug("the delivery is used before it is open")
         doing = f"writing dead letters to {batch.outputs[0].topic}"
         write_all(self._producer, map(astuple, batch.outputs), doing, FLUSH_TIMEOUT_S)
+
+
+def _unfinished(batch: Batch) -> EnvironmentFault:
+    return EnvironmentFault(
+        "writing a batch",
+        f"the writer has not finished its {batch.handled} records after {WRITE_MAX_S:.0f} s, which is longer than the "
+        "time-outs of its statements",
+        "check that the database answers, and read its log; the stage goes on when the writer returns. If it does not "
+        "return, restart the stage",
+    )
 
 
 def _report(offsets_after: dict[Partition, int]) -> Any:

@@ -25,6 +25,7 @@ from sluice.stage.signals import Stop
 from sluice.telemetry import Health
 from support.pace import within
 from support.scripted_group import ScriptedGroup
+from support.waiting import eventually
 
 AT: Partition = ("in", 0)
 OTHER: Partition = ("in", 1)
@@ -84,6 +85,7 @@ def _run(
     turns: int,
     each_turn: Callable[[int, ScriptedGroup], None] = lambda turn, group: None,
     batch_bytes_max: int = 1,
+    health: Health | None = None,
 ) -> ScriptedGroup:
     """Run a stage for so many turns over the records `values` of each of two partitions. By default, each record is a
     batch."""
@@ -103,7 +105,7 @@ def _run(
         reader=group,
         process=target,
         delivery=DirectDelivery(KafkaSettings(), "dlq.scripted", target),
-        health=Health(),
+        health=health or Health(),
     ).run(stop)
     return group
 
@@ -196,6 +198,26 @@ def test_a_writer_that_hangs_is_waited_for_so_that_the_watchdog_sees_it(monkeypa
 
     _run(target, [b"1"], 4, at_turn)
     assert max(later - earlier for earlier, later in pairwise(stalled)) > 0.25
+
+
+def test_a_writer_without_an_end_is_a_fault_with_the_next_step_until_its_batch_is_written_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(commit, "WRITE_MAX_S", 0.05)
+    monkeypatch.setattr(commit, "BUSY_MAX_S", 0.0)
+    target, health = Target(), Health()
+    reported: list[str] = []
+
+    def write(values: list[bytes]) -> None:
+        if values == [b"1"] and not reported:
+            reported.append(eventually(lambda: health.faults.get("writing a batch"), "the fault"))
+
+    target.on_write = write
+    group = _run(target, [b"1"], 8, health=health)
+    assert "1 records after 0 s" in reported[0]
+    assert "Next: check that the database answers" in reported[0]
+    assert target.durable == [b"1", b"1"]
+    assert (target.reported, group.committed(AT), health.faults) == ([b"1"], 1, {})
 
 
 def test_an_error_in_flight_gives_up_both_batches_and_both_are_read_again() -> None:

@@ -26,10 +26,11 @@ from sluice.settings.kafka import KafkaSettings
 Headers = Sequence[tuple[str, bytes]]
 OnDelivery = Callable[[KafkaError | None, Message], None]
 
-_TAKEN_OVER = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
+# Another producer has the same transactional id.
+_FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
 # A transaction also fails with one of these codes if one of its topics was deleted, because no broker accepts records
 # of that topic.
-_LATE = {"_TIMED_OUT", "_MSG_TIMED_OUT"}
+_TIMED_OUT = {"_TIMED_OUT", "_MSG_TIMED_OUT"}
 # A call of librdkafka may return this many seconds after the time-out that it was given.
 GRACE_S = 5.0
 TOPIC_CHECK_TIMEOUT_S = 2.0
@@ -46,7 +47,7 @@ class TransactionalProducer:
         self.transactional_id = transactional_id
         self._producer: Producer | None = None
         self._open = False
-        self._largest: dict[str, int] = {}
+        self._largest_bytes: dict[str, int] = {}  # by topic: the size of the largest record of this transaction
         self._timeout_s = settings.transaction_timeout_ms / 1000
 
     def fence(self) -> None:
@@ -63,15 +64,16 @@ class TransactionalProducer:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Begin a transaction. The block commits it; an error that ends the block aborts it, if it is still open."""
+        """Start a transaction. The block commits it; an error that ends the block aborts it, if it is still open."""
         self.begin()
         try:
             yield
         except BaseException:
-            self.abort()
+            self._try_abort()
             raise
 
     def begin(self) -> None:
+        """Start a transaction. Outside of a block of `transaction`, no error aborts it."""
         if self._open:
             raise Bug(f"{self.transactional_id}: a transaction is open already")
         try:
@@ -79,7 +81,7 @@ class TransactionalProducer:
         except KafkaException as error:
             raise self._discard_after("beginning", error) from None
         self._open = True
-        self._largest = {}
+        self._largest_bytes = {}
 
     def produce(
         self,
@@ -99,8 +101,8 @@ class TransactionalProducer:
         """
         producer = self._live()
         size = len(key or b"") + len(value or b"")
-        if size > self._largest.get(topic, 0):
-            self._largest[topic] = size
+        if size > self._largest_bytes.get(topic, 0):
+            self._largest_bytes[topic] = size
         give_up = 0.0
         while True:
             try:
@@ -114,14 +116,7 @@ class TransactionalProducer:
                     raise self._discard_after("waiting for room in the queue", None) from None
                 producer.poll(0.05)
             except KafkaException as error:
-                if kafka_error(error).name() == TOO_LARGE:
-                    raise EnvironmentFault(
-                        f"{self.transactional_id}: producing to {topic}",
-                        f"a record of {size} bytes and its headers are larger than this client's message.max.bytes",
-                        "remove message.max.bytes from SLUICE_KAFKA__OPTIONS; "
-                        f"without it the limit is {clients.SENT_BYTES_MAX}",
-                    ) from None
-                raise self._discard_after(f"producing to {topic}", error) from None
+                raise self._refused(topic, size, error) from None
 
     def commit(self, offsets: Sequence[TopicPartition] = (), group: Any = None) -> None:
         """Commit the open transaction, together with the `offsets` of a consumer group. `group`: the consumer's group
@@ -133,18 +128,6 @@ class TransactionalProducer:
             self._retrying("sending offsets", lambda p, left: p.send_offsets_to_transaction(list(offsets), group, left))
         self._retrying("committing", lambda p, left: p.commit_transaction(left))
         self._open = False
-
-    def abort(self) -> None:
-        """Abort the open transaction, if there is one. Raises no error of Kafka's, because that would hide the error
-        for which the caller aborts.
-
-        If the abort fails, the client is discarded. The next `begin` then raises TransactionLost, and the next `fence`
-        makes Kafka abort the transaction. An abort can fail although the broker is healthy: while the broker still
-        writes the markers of the previous transaction, librdkafka repeats its request to add partitions to the new one.
-        The abort overtakes that request. The broker knows of no open transaction and answers INVALID_TXN_STATE
-        (librdkafka #4849).
-        """
-        self._try_abort()
 
     def discard(self) -> None:
         """Drop the Kafka client without waiting. The next `fence` makes Kafka abort the transaction that this client
@@ -158,6 +141,17 @@ class TransactionalProducer:
         if self._producer is None:
             raise TransactionLost(f"{self.transactional_id}: its client was given up, or not fenced yet")
         return self._producer
+
+    def _refused(self, topic: str, size: int, error: KafkaException) -> Exception:
+        """The error to raise if librdkafka refuses a record of `size` bytes."""
+        doing = f"producing to {topic}"
+        if kafka_error(error).name() != TOO_LARGE:
+            return self._discard_after(doing, error)
+        return EnvironmentFault(
+            f"{self.transactional_id}: {doing}",
+            f"a record of {size} bytes and its headers are larger than this client's message.max.bytes",
+            f"remove message.max.bytes from SLUICE_KAFKA__OPTIONS; without it the limit is {clients.SENT_BYTES_MAX}",
+        )
 
     def _retrying(self, doing: str, call: Callable[[Producer, float], None], deadline_s: float | None = None) -> None:
         producer = self._live()
@@ -185,7 +179,15 @@ class TransactionalProducer:
                 raise self._discard_after(doing, exception) from None
 
     def _try_abort(self) -> TransactionLost | None:
-        """Abort the open transaction. Returns the error if the abort failed, else None."""
+        """Abort the open transaction, if there is one. Returns the error if the abort failed, else None: an error of
+        Kafka's that is raised here would hide the error for which the caller aborts.
+
+        If the abort fails, the client is discarded. The next `begin` then raises TransactionLost, and the next `fence`
+        makes Kafka abort the transaction. An abort can fail although the broker is healthy: while the broker still
+        writes the markers of the previous transaction, librdkafka repeats its request to add partitions to the new one.
+        The abort overtakes that request. The broker knows of no open transaction and answers INVALID_TXN_STATE
+        (librdkafka #4849).
+        """
         if self._open and self._producer is not None:
             try:
                 self._retrying("aborting", lambda p, left: p.abort_transaction(left))
@@ -199,12 +201,12 @@ class TransactionalProducer:
     def _abort_after(self, doing: str, exception: KafkaException) -> Exception:
         """Abort the transaction after an error that requires an abort, and return the error to raise. librdkafka's text
         is part of it, because it may name the topic and partition."""
-        error = self._first(kafka_error(exception))
+        error = self._first_error(kafka_error(exception))
         missing = self._find_missing_topic(error)
         lost = self._try_abort()
         where = f"{self.transactional_id}: {doing}"
         if error.name() == TOO_LARGE:
-            return too_large(where, self._largest)
+            return too_large(where, self._largest_bytes)
         if missing is not None:
             return missing
         ours = translate(KafkaException(error), f"{where}: {steady(error.str())}")
@@ -212,7 +214,7 @@ class TransactionalProducer:
             return ours
         return lost or Transient(f"{where}: {error.name()}; aborted")
 
-    def _first(self, error: KafkaError) -> KafkaError:
+    def _first_error(self, error: KafkaError) -> KafkaError:
         """The error with which the transaction failed. `error` comes from the call that noticed the failure and may be
         only `_STATE`. The next call to librdkafka is refused with the original error, so this calls
         `begin_transaction`, which sends nothing to the broker."""
@@ -226,10 +228,10 @@ class TransactionalProducer:
     def _find_missing_topic(self, error: KafkaError) -> EnvironmentFault | None:
         """A fault that names the first topic of the transaction that does not exist, or None. Kafka's `error` alone
         does not name the topic, so each topic is requested from Kafka."""
-        if error.name() not in TOPIC_MISSING | _LATE or self._producer is None:
+        if error.name() not in TOPIC_MISSING | _TIMED_OUT or self._producer is None:
             return None
         with contextlib.suppress(KafkaException):  # if no broker answers, the caller reports its own error
-            for topic in sorted(self._largest):
+            for topic in sorted(self._largest_bytes):
                 about = self._producer.list_topics(topic, TOPIC_CHECK_TIMEOUT_S).topics[topic].error
                 if about is not None and about.name() in TOPIC_MISSING:
                     return topic_missing(topic)
@@ -245,7 +247,7 @@ class TransactionalProducer:
         if exception is None:
             return TransactionLost(f"{where}: no room")
         name = kafka_error(exception).name()
-        if name in _TAKEN_OVER:
+        if name in _FENCED:
             return Fenced(f"{where}: {name}", self.transactional_id)
         ours = translate(exception, where)
         return TransactionLost(f"{where}: {name}") if isinstance(ours, Transient) else ours

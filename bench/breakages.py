@@ -229,7 +229,7 @@ BREAKAGES = [
         "a claim whose golden record could not be published is merged when it is repeated",
         "services/sluice_merger/merger.py",
         '            claims.mark_unmerged()\n            claims.save()\n            return "dead"',
-        '            claims.merged(before)\n            claims.save()\n            return "dead"',
+        '            claims.mark_merged(before)\n            claims.save()\n            return "dead"',
         "tests/unit/merger/test_skipped_merges.py::test_a_claim_that_repeats_a_parked_one_is_merged",
     ),
     Breakage(

@@ -19,9 +19,10 @@ from sluice.state import View
 from sluice_merger.records import CanonicalVersion, key_prefix
 
 LAYOUT = "rows-2"
-# More claims than this, or more bytes, are one row each.
+# An entity with more claims than this, or with more bytes, has one row for each claim.
 ROW_CLAIMS_MAX = 16
 ROW_BYTES_MAX = 64 * 1024
+# The first byte of a key in the view: an entity's row, or one claim of an entity with many.
 _ENTITY = b"e"
 _CLAIM = b"c"
 
@@ -30,8 +31,8 @@ class StoredClaim(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The highest claim of a contribution key. `offset`: the offset of the newest record that contains this claim.
     `fields`: the claimed fields in MessagePack.
 
-    What the key contains is not stored again, and the content hash is computed again if it is needed: each byte of a
-    row is written about ten times by compactions, so that half of the bytes cost 12 µs less for each change.
+    What the key contains is not stored again, and the content hash is computed again if it is needed: RocksDB's
+    compactions write each byte of a row about ten times. Half of the bytes save 12 µs for each change.
     """
 
     key: bytes
@@ -66,7 +67,7 @@ class StoredClaim(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """The sort key of claims with the same contribution key, as `ClaimOrder`."""
         return self.position, self.mapping_version, self.retracted
 
-    def at(self, offset: int) -> StoredClaim:
+    def moved_to(self, offset: int) -> StoredClaim:
         """This claim as the record at `offset` contains it."""
         return msgspec.structs.replace(self, offset=offset)
 
@@ -177,7 +178,7 @@ class EntityClaims:
             self._changed = True
 
     def source_and_names_of_others(self, key: bytes) -> tuple[tuple[str, ...], ...] | None:
-        """As `StoredClaim.source_and_names`, of each current claim but that of `key` and the retracted ones. None if
+        """As `StoredClaim.source_and_names`, of each current claim except that of `key` and the retracted ones. None if
         each claim has its own row, because to read all of them costs more than it saves."""
         if self._row is None:
             return None
@@ -207,7 +208,7 @@ class EntityClaims:
         self._changed = self._changed or not self.unmerged
         self.unmerged = True
 
-    def merged(self, version: CanonicalVersion) -> None:
+    def mark_merged(self, version: CanonicalVersion) -> None:
         """Called when the claims are merged. `version`: that of the canonical record, which the merge may have
         written."""
         self._changed = self._changed or self.unmerged or version != self.version

@@ -28,8 +28,8 @@ from sluice.state import StateBackend, View
 from sluice.times import now_us
 from sluice_merger.claims import LAYOUT, EntityClaims
 from sluice_merger.inputs import EntityInput, MergerTopics
-from sluice_merger.partition import MergedPartition, ReadRecord, fingerprints_of, read_record
-from sluice_merger.records import CanonicalVersion, entity_of
+from sluice_merger.partition import MergerPartition, ReadRecord, fingerprints_of, read_record
+from sluice_merger.records import CanonicalVersion, entity_id_of_contribution_key
 
 # The exceptions that an Avro encoder raises for a value of another type, or for a value out of the range of its type.
 NOT_OF_ITS_TYPE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
@@ -49,43 +49,43 @@ class Merger(Process):
         self._source_order = source_order
         self._inputs, self._written_ids = topics.by_topic, topics.written_ids
         self._store, self._reader, self._expiry, self._watch = state_backend
-        self._partitions: dict[Partition, MergedPartition] = {}
+        self._partitions: dict[Partition, MergerPartition] = {}
         self._rules = {topic: Survivorship(one.contract, source_order) for topic, one in topics.by_topic.items()}
         self._read: dict[Partition, dict[str, list[ReadRecord]]] = defaultdict(dict)  # of the open slice, by entity
 
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, owned: Owned) -> Iterator[None]:
-        topic, partition = owned.at
+        topic, number = owned.at
         entity_input = self._inputs[topic]
-        state = View(self._store, entity_input.state_topic, partition, entity_input.state_topic_id)
+        state = View(self._store, entity_input.state_topic, number, entity_input.state_topic_id)
         depends_on = {log_name(owned.at): Pinned(entity_input.topic_id, 1)}
         yield from restore_record(owned, state, self._reader, self._stage, depends_on)
         if owned.record.pass_end is not None:
             # The state is lost. Contributions and canonical contain everything, so all entities are merged again.
             owned.record.pass_end, owned.record.fingerprints = None, {}
-        contributions = View(self._store, topic, partition, entity_input.topic_id, LAYOUT)
+        contributions = View(self._store, topic, number, entity_input.topic_id, LAYOUT)
         canonical_topic, canonical_pinned = entity_input.canonical_topic, Pinned(entity_input.canonical_topic_id, 1)
-        canonical = View(self._store, canonical_topic, partition, canonical_pinned.topic_id)
-        merged = MergedPartition(owned, self._rules[topic], contributions, canonical)
-        logs = log_starts(self._reader, [log_name((canonical_topic, partition))], {canonical_topic: canonical_pinned})
-        merged.fingerprints = fingerprints_of(entity_input.contract.fingerprint, self._source_order, *logs.values())
-        merged.fingerprints_before = dict(owned.record.fingerprints)
-        merged.everything = merged.fingerprints_before != merged.fingerprints
-        yield from canonical.restore(self._reader, merged.restore_canonical)
+        canonical = View(self._store, canonical_topic, number, canonical_pinned.topic_id)
+        partition = MergerPartition(owned, self._rules[topic], contributions, canonical)
+        logs = log_starts(self._reader, [log_name((canonical_topic, number))], {canonical_topic: canonical_pinned})
+        partition.fingerprints = fingerprints_of(entity_input.contract.fingerprint, self._source_order, *logs.values())
+        partition.fingerprints_before = dict(owned.record.fingerprints)
+        partition.everything = partition.fingerprints_before != partition.fingerprints
+        yield from canonical.restore(self._reader, partition.restore_canonical)
         # The state at the group's offset is complete, and the group reads the records from there on. An older state is
         # read to the end of the log: compaction may have deleted records that were merged already, and without them,
         # older values would be published again. The same is true if the group was moved back.
         is_published = next(canonical.scan(), None) is not None
-        is_current = not owned.reset and not (is_published and merged.pending)
+        is_current = not owned.reset and not (is_published and partition.pending)
         enough = owned.next_offset if is_current else None
-        yield from contributions.restore(self._reader, merged.restore_contributions, enough)
+        yield from contributions.restore(self._reader, partition.restore_contributions, enough)
         state.advance(state.restored_to)
-        self._partitions[owned.at] = merged
+        self._partitions[owned.at] = partition
 
     def stop(self, at: Partition) -> None:
-        if (merged := self._partitions.pop(at, None)) is not None:
-            self._expiry.forget(merged.contributions)
+        if (partition := self._partitions.pop(at, None)) is not None:
+            self._expiry.forget(partition.contributions)
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -106,19 +106,22 @@ class Merger(Process):
 
     def complete(self, batch: Batch) -> None:
         self.combine(batch)
-        for merged in self._partitions.values():
-            self._write_back(merged, batch)
+        for partition in self._partitions.values():
+            self._write_back(partition, batch)
 
-    def _take(self, merged: MergedPartition, by_entity: dict[str, list[ReadRecord]], batch: Batch) -> None:
-        """A merge is skipped if no claim changed its fields, its effective time or its retraction: a canonical record's
-        content depends on nothing else of a claim but the names in the contribution key. It is also skipped if only
-        claims changed that win no field, before and after."""
-        at = merged.owned.at
+    def _take(self, partition: MergerPartition, by_entity: dict[str, list[ReadRecord]], batch: Batch) -> None:
+        """Apply the records of one partition to the claims of their entities. Merge each entity whose claims changed.
+
+        The merge is skipped if no claim changed its fields, its effective time or its retraction: the content of a
+        canonical record depends on nothing else of a claim, except the names in the contribution key. It is also
+        skipped if each changed claim wins no field, before and after its change.
+        """
+        at = partition.owned.at
         to_merge: list[tuple[EntityClaims, list[Record]]] = []
-        for claims in merged.load(sorted(by_entity)):
+        for claims in partition.load(sorted(by_entity)):
             accepted: list[Record] = []
             for read in by_entity[claims.entity_id]:
-                outcome = merged.take(claims, read)
+                outcome = partition.take(claims, read)
                 if outcome is None:
                     accepted.append(read.record)
                 else:
@@ -129,15 +132,15 @@ class Merger(Process):
             for _ in accepted:
                 batch.count(at, "unchanged")
             claims.save()
-        merged.read_versions([claims for claims, _ in to_merge if claims.version is None])
+        partition.read_versions([claims for claims, _ in to_merge if claims.version is None])
         for claims, accepted in to_merge:
-            outcome = self._merge_or_park(merged, claims, accepted[-1], batch)
+            outcome = self._merge_or_park(partition, claims, accepted[-1], batch)
             batch.count(at, outcome)
             for _ in accepted[1:]:
                 batch.count(at, "unchanged" if outcome == "dead" else outcome)
 
     def _merge_or_park(
-        self, merged: MergedPartition, claims: EntityClaims, newest: Record | None, batch: Batch
+        self, partition: MergerPartition, claims: EntityClaims, newest: Record | None, batch: Batch
     ) -> Outcome:
         """Merge an entity. `newest`: its newest record in the batch; None if the entity is merged in the background.
 
@@ -145,19 +148,19 @@ class Merger(Process):
         """
         try:
             before = claims.version or CanonicalVersion(None, 0)
-            version = self._merge(merged, claims, before, newest, batch)
+            version = self._merge(partition, claims, before, newest, batch)
         except DeadRecord as error:
-            batch.park(newest or merged.record_of(claims.newest()), error)
+            batch.park(newest or partition.record_of(claims.newest()), error)
             claims.mark_unmerged()
             claims.save()
             return "dead"
-        claims.merged(version)
+        claims.mark_merged(version)
         claims.save()
         return "unchanged" if version is before else "mapped"
 
     def _merge(
         self,
-        merged: MergedPartition,
+        partition: MergerPartition,
         claims: EntityClaims,
         before: CanonicalVersion,
         newest: Record | None,
@@ -168,7 +171,7 @@ class Merger(Process):
 
         Raises DeadRecord, and emits nothing, if the record is too large or a claimed value has a wrong type.
         """
-        topic, partition = merged.owned.at
+        topic, number = partition.owned.at
         entity_input = self._inputs[topic]
         result = self._rules[topic].merge(claims.contributions())
         content = None if isinstance(result, Incomplete) else result.content
@@ -180,9 +183,9 @@ class Merger(Process):
         if content is not None:
             headers.append((CONTENT_HEADER, content.encode()))
         key = claims.entity_id.encode()
-        batch.add_checked(entity_input.canonical_topic, key, value, headers, partition)
+        batch.add_checked(entity_input.canonical_topic, key, value, headers, number)
         version = CanonicalVersion(content, revision)
-        merged.canonical.put(key, version.to_bytes())
+        partition.canonical.put(key, version.to_bytes())
         return version
 
     @staticmethod
@@ -196,77 +199,77 @@ class Merger(Process):
             raise DeadRecord("bad-value", "a claimed value is not of its field's type") from None
 
     @staticmethod
-    def _write_back(merged: MergedPartition, batch: Batch) -> None:
-        """Write a stored claim again if an older claim of its key follows it in the log.
+    def _write_back(partition: MergerPartition, batch: Batch) -> None:
+        """Called by `complete`: write a stored claim again if an older claim of its key follows it in the log.
 
         Compaction keeps the last record of a key, which must be the highest claim.
         """
-        for key, entity_id in merged.write_back.items():
-            (claims,) = merged.load([entity_id])
+        for key, entity_id in partition.write_back.items():
+            (claims,) = partition.load([entity_id])
             stored = claims.get(key)
             if stored is not None:
-                topic, partition = merged.owned.at
-                batch.add_checked(topic, key, stored.to_json(), (), partition)
+                topic, number = partition.owned.at
+                batch.add_checked(topic, key, stored.to_json(), (), number)
 
     # ── background work ───────────────────────────────────────────────────────────────────────────────────────
 
     def busy(self, at: Partition) -> bool:
-        merged = self._partitions.get(at)
-        return merged is not None and not merged.drained
+        partition = self._partitions.get(at)
+        return partition is not None and not partition.drained
 
     def work(self, batch: Batch) -> None:
         """Merge again the entities that changed while this process did not own them. Drop old retractions."""
         if self._watch is not None:
             self._watch.check(self._written_ids)
-        for merged in self._partitions.values():
-            if merged.drained and not batch.full:
-                self._drop_retractions(merged, batch)
-            while not merged.drained and not merged.draining and not batch.full:
-                due = merged.due()
-                entities = merged.load(due)
-                merged.read_versions(entities)
+        for partition in self._partitions.values():
+            if partition.drained and not batch.full:
+                self._drop_retractions(partition, batch)
+            while not partition.drained and not partition.draining and not batch.full:
+                due = partition.due()
+                entities = partition.load(due)
+                partition.read_versions(entities)
                 for claims in entities:
-                    self._merge_or_park(merged, claims, None, batch)
+                    self._merge_or_park(partition, claims, None, batch)
                     # The view keeps the row until the commit, even if the merge publishes nothing.
                     batch.bytes += claims.saved_bytes
                 if entities:
-                    batch.write_record_of(merged.owned.at)  # a batch without any effect is not committed
-                if not due and not merged.pending:
-                    merged.draining = True
-                    merged.owned.record.fingerprints = merged.fingerprints
-                    batch.write_record_of(merged.owned.at)
+                    batch.write_record_of(partition.owned.at)  # a batch without any effect is not committed
+                if not due and not partition.pending:
+                    partition.draining = True
+                    partition.owned.record.fingerprints = partition.fingerprints
+                    batch.write_record_of(partition.owned.at)
 
-    def _drop_retractions(self, merged: MergedPartition, batch: Batch) -> None:
+    def _drop_retractions(self, partition: MergerPartition, batch: Batch) -> None:
         """Write null over retractions that are so old that no older claim of their key can arrive any more."""
-        topic, partition = merged.owned.at
-        for message in self._expiry.old_records(merged.contributions):
+        topic, number = partition.owned.at
+        for message in self._expiry.old_records(partition.contributions):
             key, offset = message.key() or b"", message.offset()
-            entity_id = entity_of(key)
+            entity_id = entity_id_of_contribution_key(key)
             if entity_id is None:
                 continue
-            (claims,) = merged.load([entity_id])
+            (claims,) = partition.load([entity_id])
             stored = claims.get(key)
             if stored is not None and stored.offset == offset and stored.retracted:
-                batch.add_checked(topic, key, None, [(OVER_HEADER, b"%d" % offset)], partition)
+                batch.add_checked(topic, key, None, [(OVER_HEADER, b"%d" % offset)], number)
                 claims.drop(key)
                 claims.save()
 
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def committed(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
-        for merged in self._partitions.values():
-            merged.write_back.clear()
-            merged.drained, merged.draining = merged.drained or merged.draining, False
-            state = merged.owned.view
+        for partition in self._partitions.values():
+            partition.write_back.clear()
+            partition.drained, partition.draining = partition.drained or partition.draining, False
+            state = partition.owned.view
             state.advance(offsets_after.get((state.topic, state.partition)))
-            canonical = merged.canonical
+            canonical = partition.canonical
             after = offsets_after.get((canonical.topic, canonical.partition), 0)
             canonical.restored_to = max(canonical.restored_to, after)
-            if merged.drained:
-                merged.contributions.advance(max(merged.contributions.restored_to, merged.owned.next_offset))
+            if partition.drained:
+                partition.contributions.advance(max(partition.contributions.restored_to, partition.owned.next_offset))
                 canonical.advance(canonical.restored_to)
             else:
-                merged.contributions.advance()
+                partition.contributions.advance()
                 canonical.advance()
 
     def given_up(self) -> None:
@@ -275,11 +278,11 @@ class Merger(Process):
         The batch lost the results of the entities that `work` merged, and these entities are not recorded.
         """
         self._read.clear()
-        for merged in self._partitions.values():
-            merged.contributions.rollback()
-            merged.canonical.rollback()
-            merged.owned.view.rollback()
-            if merged.draining:
-                merged.draining, merged.owned.record.fingerprints = False, merged.fingerprints_before
-            if not merged.drained:
-                merged.everything, merged.after, merged.after_canonical = True, b"", b""
+        for partition in self._partitions.values():
+            partition.contributions.rollback()
+            partition.canonical.rollback()
+            partition.owned.view.rollback()
+            if partition.draining:
+                partition.draining, partition.owned.record.fingerprints = False, partition.fingerprints_before
+            if not partition.drained:
+                partition.everything, partition.after, partition.after_canonical = True, b"", b""

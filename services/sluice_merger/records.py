@@ -40,7 +40,7 @@ def canonical_version(message: Message) -> CanonicalVersion:
     return CanonicalVersion(content.decode("utf-8", "replace") if isinstance(content, bytes) else "unknown", revision)
 
 
-def entity_id_of(key: bytes) -> str | None:
+def entity_id_of_canonical_key(key: bytes) -> str | None:
     """The entity id in the key of a canonical record; None if the key is not UTF-8."""
     try:
         return key.decode()
@@ -71,7 +71,7 @@ def key_prefix(entity_id: str) -> bytes:
     return orjson.dumps([entity_id])[:-1] + b","
 
 
-def entity_of(key: bytes) -> str | None:
+def entity_id_of_contribution_key(key: bytes) -> str | None:
     """The entity id in a contribution key; None if the key is not the key of a contribution."""
     try:
         return str(orjson.loads(key)[0])

@@ -15,7 +15,7 @@ from sluice.stage.partition_record import PartitionRecord
 from sluice.stage.process import Owned
 from sluice.state import View
 from sluice_merger.claims import EntityClaims, StoredClaim, entity_ids
-from sluice_merger.partition import MergedPartition, ReadRecord
+from sluice_merger.partition import MergerPartition, ReadRecord
 from sluice_merger.records import CanonicalVersion
 from support.claims import contribution, contributions
 from support.memory_store import MemoryStore
@@ -63,7 +63,7 @@ def test_whether_and_into_what_an_entity_is_merged_is_kept() -> None:
     claims.save()
     assert load(view).unmerged
     claims = load(view)
-    claims.merged(CanonicalVersion("v1", 3))
+    claims.mark_merged(CanonicalVersion("v1", 3))
     claims.save()
     assert not load(view).unmerged
     assert load(view).version == CanonicalVersion("v1", 3)
@@ -91,7 +91,7 @@ def test_a_higher_claim_below_the_stored_one_keeps_the_offset_of_the_stored_one(
     view = View(MemoryStore(), "contributions", 0, "id", "rows")
     owned = Owned(("contributions", 0), "id", 0, PartitionRecord("id", 0))
     rules = Survivorship(Worker.contract(), ("hr",))
-    partition = MergedPartition(owned, rules, view, View(MemoryStore(), "canonical", 0, "id"))
+    partition = MergerPartition(owned, rules, view, View(MemoryStore(), "canonical", 0, "id"))
     claims = load(view)
     for major, offset in ((3, 10), (5, 2)):
         claim = contribution(position=Position(1, major, 1))

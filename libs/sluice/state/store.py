@@ -1,5 +1,5 @@
-"""The local store of a stage's state: an ordered map from bytes to bytes on disk (RocksDB). Several writes can be made
-atomically.
+"""The local store of a stage's state: an ordered map from bytes to bytes on disk (RocksDB). A list of
+writes is atomic.
 
 The store is a copy of compacted Kafka topics. It may be deleted while no process uses it.
 """

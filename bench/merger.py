@@ -8,25 +8,18 @@ contributions.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from decimal import Decimal
-from functools import cache
-from io import BytesIO
-from typing import Any
-from urllib.request import urlopen
-
-import fastavro
-import orjson
 
 from bench import ledger
+from bench.canonical import decoded
 from bench.contestant import Contestant, Job
 from bench.contestants import chosen_contestants
 from bench.contributions import contributions
 from bench.generated import ENTITY, new_job
 from bench.ledger import EntryRange
 from bench.options import Options
-from bench.sampling import BenchError, Figures, RunProgress, timed_run
+from bench.sampling import BenchError, Figures, RunProgress, await_done, timed_run
 from bench.servers import BenchServers
 
 STAGES, SOURCES = ("merger",), "erp,bank"
@@ -88,13 +81,12 @@ class MergerBench:
         self._write(job, [EntryRange("erp", 0, keys, 0), EntryRange("bank", 0, keys, 0)])
         running = contestant.start(job)
         try:
-            deadline = time.monotonic() + PRELOAD_DEADLINE_S
-            while not self._servers.topics.is_committed(job.group, self._ends(topic)):
-                if died := running.died():
-                    raise BenchError(f"{contestant.name}: {died}")
-                if time.monotonic() > deadline:
-                    raise BenchError(f"{contestant.name}: the entities were not merged; {running.last_lines()}")
-                time.sleep(0.5)
+            await_done(
+                f"{contestant.name}: merging the first entities",
+                lambda: self._servers.topics.is_committed(job.group, self._ends(topic)),
+                running,
+                PRELOAD_DEADLINE_S,
+            )
         finally:
             running.stop()
         return job
@@ -126,16 +118,3 @@ class MergerBench:
         expected = ledger.expected(entries, self._options.size)
         if found != expected:
             raise BenchError(f"{job.name}: wrong result: {found}, expected {expected}")
-
-
-def decoded(registry_url: str, value: bytes) -> dict[str, Any]:
-    """A canonical value, decoded by fastavro with the schema from the registry."""
-    schema = _schema(registry_url, int.from_bytes(value[1:5], "big"))
-    found: Any = fastavro.schemaless_reader(BytesIO(value[5:]), schema, None)
-    return dict(found)
-
-
-@cache
-def _schema(registry_url: str, schema_id: int) -> Any:
-    with urlopen(f"{registry_url}/schemas/ids/{schema_id}", timeout=10) as answer:  # noqa: S310  the bench's own server
-        return fastavro.parse_schema(orjson.loads(orjson.loads(answer.read())["schema"]))

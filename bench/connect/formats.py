@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 import fastavro
 import orjson
 
+from bench.canonical import decoded
 from bench.topics import Message
 
 # The logical type with which Debezium's JDBC sink keeps microseconds: Kafka Connect's own has milliseconds.
@@ -128,28 +129,9 @@ def register(registry_url: str, subject: str) -> int:
 
 def flattened(messages: Iterable[Message], registry_url: str, encode: Encoder) -> Iterator[Message]:
     """The same records as `messages`, which are canonical records, as flat records."""
-    schemas: dict[bytes, Any] = {}
     for message in messages:
-        value = message.value or b""
-        if value[1:5] not in schemas:
-            schemas[value[1:5]] = _schema(registry_url, int.from_bytes(value[1:5], "big"))
-        found: Any = fastavro.schemaless_reader(BytesIO(value[5:]), schemas[value[1:5]], None)
+        found = decoded(registry_url, message.value or b"", times_as_numbers=True)
         yield message._replace(value=encode(flat(message.key.decode(), found)), headers=[])
-
-
-def _schema(registry_url: str, schema_id: int) -> Any:
-    with urlopen(f"{registry_url}/schemas/ids/{schema_id}", timeout=30) as answer:  # noqa: S310  the bench's own server
-        return fastavro.parse_schema(plain(orjson.loads(orjson.loads(answer.read())["schema"])))
-
-
-def plain(schema: Any) -> Any:
-    """A schema without the logical types of times: their values are read as numbers."""
-    if isinstance(schema, list):
-        return [plain(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    dropped = schema.get("logicalType") in ("date", "timestamp-micros")
-    return {name: plain(value) for name, value in schema.items() if not (dropped and name == "logicalType")}
 
 
 def flat(entity_id: str, canonical: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import msgspec
 import orjson
 
 from sluice.position import Position
-from sluice.provenance import Contribution, RawRef
+from sluice.provenance import Contribution, RawRef, SourceAndNames
 from sluice.state import View
 from sluice_merger.records import CanonicalVersion, key_prefix
 
@@ -80,8 +80,7 @@ class StoredClaim(msgspec.Struct, frozen=True, array_like=True, gc=False):
         )
 
     @property
-    def source_and_names(self) -> tuple[str, ...]:
-        """The source, and the names of the claimed fields."""
+    def source_and_names(self) -> SourceAndNames:
         return orjson.loads(self.key)[1], *_decode_fields(self.fields)
 
     @property
@@ -177,9 +176,9 @@ class EntityClaims:
         elif self._row.pop(key, None) is not None:
             self._changed = True
 
-    def source_and_names_of_others(self, key: bytes) -> tuple[tuple[str, ...], ...] | None:
-        """As `StoredClaim.source_and_names`, of each current claim except that of `key` and the retracted ones. None if
-        each claim has its own row, because to read all of them costs more than it saves."""
+    def source_and_names_of_others(self, key: bytes) -> tuple[SourceAndNames, ...] | None:
+        """Source and names of each current claim except that of `key` and the retracted ones. None if each claim has
+        its own row, because to read all of them costs more than it saves."""
         if self._row is None:
             return None
         return tuple([one.source_and_names for one in self._row.values() if one.key != key and not one.retracted])

@@ -73,9 +73,9 @@ class Merger(Process):
         partition.fingerprints_before = dict(owned.record.fingerprints)
         partition.everything = partition.fingerprints_before != partition.fingerprints
         yield from canonical.restore(self._reader, partition.restore_canonical)
-        # The state at the group's offset is complete, and the group reads the records from there on. An older state is
-        # read to the end of the log: compaction may have deleted records that were merged already, and without them,
-        # older values would be published again. The same is true if the group was moved back.
+        # If the stored claims are exactly those below the group's offset, nothing is read here: the group reads the
+        # rest. Otherwise the log is read to its end: compaction may have deleted records that were merged already, and
+        # a merge without them would publish older values again (decision 0054).
         is_published = next(canonical.scan(), None) is not None
         is_current = not owned.reset and not (is_published and partition.pending)
         enough = owned.next_offset if is_current else None

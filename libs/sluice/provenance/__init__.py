@@ -9,7 +9,7 @@ from sluice.provenance.contribution import (
     contribution_key,
 )
 from sluice.provenance.contribution_writer import ContributionWriter, Origin
-from sluice.provenance.merge import Incomplete, Merged, Survivorship, candidates, merge
+from sluice.provenance.merge import Incomplete, Merged, SourceAndNames, Survivorship, candidates, merge
 
 __all__ = [
     "CanonicalRecord",
@@ -21,6 +21,7 @@ __all__ = [
     "Merged",
     "Origin",
     "RawRef",
+    "SourceAndNames",
     "Survivorship",
     "Winner",
     "candidates",

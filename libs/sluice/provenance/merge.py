@@ -22,6 +22,9 @@ from sluice.provenance.contribution import Contribution
 PLANS_MAX = 1_000
 PLANNED_CLAIMS_MAX = 8
 
+SourceAndNames = tuple[str, ...]
+"""The source of a claim, and the names of its fields."""
+
 
 class Merged(NamedTuple):
     """The merged content of an entity all of whose required fields have a value.
@@ -74,18 +77,18 @@ class Survivorship:
         self._rules = contract.rules
         self._unclaimed: dict[str, Any] = dict.fromkeys(contract.rules)
         self._required = contract.required
-        # The fields whose winner depends on more than the sources and the claimed fields, with their place.
+        # The fields whose winner depends on more than the sources and the claimed fields, each with its index.
         self._rules_by_value = [
             (place, name, rule)
             for place, (name, rule) in enumerate(contract.rules.items())
             if rule.skip_null or isinstance(rule, MostRecent)
         ]
-        self._winners_by_claims: dict[tuple[tuple[str, ...], ...], tuple[int, ...]] = {}
+        self._winners_by_claims: dict[tuple[SourceAndNames, ...], tuple[int, ...]] = {}
         # The sources that rank first for a field.
-        self.first_sources = {_first(rule, source_order) for rule in contract.rules.values()}
-        self._losing: dict[tuple[tuple[str, ...], ...], bool] = {}
+        self.first_sources = {_first_source(rule, source_order) for rule in contract.rules.values()}
+        self._outranked: dict[tuple[SourceAndNames, ...], bool] = {}
         self._plans: dict[tuple[int, ...], _Plan] = {}
-        self._plans_alone: dict[tuple[str, ...], _Plan] = {}
+        self._plans_of_one: dict[tuple[str, ...], _Plan] = {}
 
     def merge(self, contributions: Iterable[Contribution]) -> Merged | Incomplete:
         """Choose the value of each field among the contributions to one entity. Retracted contributions do not
@@ -106,15 +109,14 @@ class Survivorship:
         won = b",".join([head + tails[one.contributor] for head, one in zip(plan.heads, plan.winners, strict=True)])
         return Merged(fields, plan.winners, contributors, content_hash(fields, won))
 
-    def wins_nothing(self, claim: tuple[str, ...], others: tuple[tuple[str, ...], ...]) -> bool:
+    def wins_nothing(self, claim: SourceAndNames, others: tuple[SourceAndNames, ...]) -> bool:
         """Whether a claim wins no field of an entity, whatever its values are. False if this is not certain.
 
-        `claim`, and each of `others`, which are the other claims that are not retracted: its source, and the names of
-        its fields.
+        `others`: the other claims about the entity, without the retracted ones.
         """
-        return _cached(self._losing, (claim, *others), self._is_outranked)
+        return _cached(self._outranked, (claim, *others), self._is_outranked)
 
-    def _is_outranked(self, claims: tuple[tuple[str, ...], ...]) -> bool:
+    def _is_outranked(self, claims: tuple[SourceAndNames, ...]) -> bool:
         """Whether for each field of the first of `claims`, a claim of a source of a higher rank has the field."""
         (source, *names), *others = claims
         if any(name in names for _, name, _ in self._rules_by_value):
@@ -134,7 +136,7 @@ class Survivorship:
             fields = {name: fields[name] for name in self._unclaimed}  # the contract does not have all of the fields
         if (missing := self._missing(fields)) is not None:
             return missing
-        plan = _cached(self._plans_alone, tuple(claim.fields), self._plan_alone)
+        plan = _cached(self._plans_of_one, tuple(claim.fields), self._plan_of_one)
         tail = _tail(claim)
         won = (tail + b",").join(plan.heads) + tail if plan.heads else b""
         return Merged(fields, plan.winners, [claim] if plan.winners else [], content_hash(fields, won))
@@ -160,8 +162,8 @@ class Survivorship:
             changed[place] = min(claiming, key=lambda index: _key(name, rule, self._order, live[index]), default=-1)
         return tuple(changed)
 
-    def _won_by_source(self, given: tuple[tuple[str, ...], ...]) -> tuple[int, ...]:
-        """As `_won`, as far as the sources decide. `given`: for each claim, its source and its fields."""
+    def _won_by_source(self, given: tuple[SourceAndNames, ...]) -> tuple[int, ...]:
+        """As `_won`, as far as the sources of the claims decide."""
         won = []
         for name, rule in self._rules.items():
             claiming = [index for index, (_, *names) in enumerate(given) if name in names]
@@ -176,7 +178,7 @@ class Survivorship:
         heads = tuple(orjson.dumps([one.field, one.rule])[:-1] + b"," for one in winners)
         return _Plan(claimed, contributors, winners, heads)
 
-    def _plan_alone(self, claimed: tuple[str, ...]) -> _Plan:
+    def _plan_of_one(self, claimed: tuple[str, ...]) -> _Plan:
         return self._plan(tuple(0 if name in claimed else -1 for name in self._rules))
 
 
@@ -231,7 +233,7 @@ def _key(field: str, rule: Rule, order: Mapping[str, int], claim: Contribution) 
     return null_last, *recency, *_rank(rule, order, claim.source)
 
 
-def _first(rule: Rule, source_order: Sequence[str]) -> str | None:
+def _first_source(rule: Rule, source_order: Sequence[str]) -> str | None:
     """The source that ranks first by a rule, None if all sources have the same rank."""
     return next(iter([*(rule.sources if isinstance(rule, Prefer) else ()), *source_order]), None)
 

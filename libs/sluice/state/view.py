@@ -104,10 +104,10 @@ class View:
         """Read the state topic's partition from the checkpoint to its end into the store. Yields after each 1,000
         messages. Call it only after the earlier owner of the partition is fenced, so that no record is added later.
 
-        `enough`: nothing is read if the store contains all records below this offset and no others. At the first offset
-        of the partition, this is an empty view.
+        `enough`: an offset. Nothing is read if the store contains all records below it and no others. An empty view
+        satisfies this at the first offset of the partition.
 
-        `apply` is called with the next messages that have a key, and puts what they say into this view. By default,
+        `apply` is called with the next messages that have a key, and puts their contents into this view. By default,
         each message's value is put under its key. The checkpoint moves only when the caller calls `advance`, after its
         work on these messages.
         """
@@ -124,7 +124,7 @@ class View:
             return
         if self.checkpoint < end and self._exact:
             self._exact = False
-            self._store.write([self._stamp()])
+            self._store.write([self._checkpoint_write()])
         apply = apply or self._put_all
         messages = (one for one in reader.read({at: (max(self.checkpoint, begin), end)}) if one.key() is not None)
         while slice_ := list(islice(messages, RESTORE_SLICE_RECORDS)):
@@ -143,7 +143,7 @@ class View:
         writes: list[Write] = [(self._prefix + key, value) for key, value in self._pending.items()]
         if checkpoint is not None and (checkpoint > self.checkpoint or not self._exact):
             self.checkpoint, self._exact, self._complete_at_s = max(checkpoint, self.checkpoint), True, time.time()
-            writes.append(self._stamp())
+            writes.append(self._checkpoint_write())
         if writes:
             self._store.write(writes)
         self.rollback()
@@ -160,25 +160,25 @@ class View:
         _forget(self._store, self._prefix)
         self.checkpoint, self._exact, self._complete_at_s = 0, True, 0.0
 
-    def _stamp(self) -> Write:
+    def _checkpoint_write(self) -> Write:
         """The write that stores the checkpoint."""
-        stamp = {
+        stored = {
             "offset": self.checkpoint,
             "exact": self._exact,
             "first": self._first,
             "topic_id": self.topic_id,
             "at": self._complete_at_s,
         }
-        return self._checkpoint_key, orjson.dumps(stamp)
+        return self._checkpoint_key, orjson.dumps(stored)
 
     def _read_checkpoint(self) -> int:
         raw = self._store.get(self._checkpoint_key)
-        stamp: dict[str, Any] = orjson.loads(raw) if raw else {}
-        self._complete_at_s = stamp.get("at", 0.0)
+        stored: dict[str, Any] = orjson.loads(raw) if raw else {}
+        self._complete_at_s = stored.get("at", 0.0)
         fresh = time.time() - self._complete_at_s < CHECKPOINT_AGE_MAX_S
-        self._first, self._exact = stamp.get("first", 0), stamp.get("exact", False)
-        if stamp.get("topic_id") == self.topic_id and fresh:
-            return int(stamp["offset"])
+        self._first, self._exact = stored.get("first", 0), stored.get("exact", False)
+        if stored.get("topic_id") == self.topic_id and fresh:
+            return int(stored["offset"])
         self.forget()
         return 0
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any, NamedTuple
 
 from sluice.entities.field_types import FieldType, Kind
 from sluice.errors import DeadRecord
 from sluice.golden import binary
 from sluice.schemas.avro import UnreadableSchema
-from sluice.schemas.reader import DECIMAL_BYTES_MAX, NotAvro, Read, read_long, read_slice
+from sluice.schemas.reader import DECIMAL_BYTES_MAX, NotAvro, Read, array_reader, read_long, read_slice
 from sluice.times import EPOCH_ORDINAL, INSTANTS
 
-FIRST_DAY, LAST_DAY = 1 - EPOCH_ORDINAL, 3_652_059 - EPOCH_ORDINAL  # the days of the years 1 to 9999
+FIRST_DAY, LAST_DAY = 1 - EPOCH_ORDINAL, date.max.toordinal() - EPOCH_ORDINAL  # the days of the years 1 to 9999
 _CACHED_MAX = 16_384
+_SIZE_8 = binary.pack_size(8)
 _NAMES: dict[Any, Kind] = {
     "string": "string",
     "bytes": "bytes",
@@ -26,6 +27,7 @@ _NAMES: dict[Any, Kind] = {
     ("int", "date"): "date",
     ("long", "timestamp-micros"): "timestamp",
 }
+# The oids of Postgres's types.
 _OIDS: dict[Kind, int] = {
     "string": 25,
     "int": 20,
@@ -110,23 +112,12 @@ def time_out_of_range(entity: str) -> DeadRecord:
 
 def list_reader(item: AvroField, entity: str) -> Callable[[bytes, int], tuple[bytes, int]]:
     """A reader of Avro arrays that packs each as an array of Postgres."""
-    read_item = _item_reader(item, entity)
+    read_items = array_reader(_item_reader(item, entity))
     oid = _OIDS[item.kind]
 
     def read_list(data: bytes, at: int) -> tuple[bytes, int]:
-        items: list[bytes] = []
-        while True:
-            count, at = read_long(data, at)
-            if count == 0:
-                return binary.pack_array(oid, items), at
-            if count < 0:  # a negative count means that the size of the block in bytes follows, which is not needed
-                count = -count
-                _, at = read_long(data, at)
-            if count > len(data) - at:
-                raise NotAvro("an array longer than the record")
-            for _ in range(count):
-                packed, at = read_item(data, at)
-                items.append(packed)
+        items, at = read_items(data, at)
+        return binary.pack_array(oid, items), at
 
     return read_list
 
@@ -198,4 +189,4 @@ def read_double(data: bytes, at: int) -> tuple[bytes, int]:
     raw = data[at : at + 8]
     if len(raw) < 8:
         raise NotAvro("a number beyond the end of the record")
-    return struct.pack(">i", 8) + raw[::-1], at + 8
+    return _SIZE_8 + raw[::-1], at + 8  # Avro is little-endian, Postgres big-endian

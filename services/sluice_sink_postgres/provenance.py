@@ -21,8 +21,9 @@ ReadProvenance = Callable[[bytes, int], tuple[int, int, bytes, int]]
 
 _CACHED_MAX = 4096
 _CACHED_BYTES_MAX = 4096
-# Bits of the first byte of a size in Avro: the size has more bytes (128 or more), or is negative (odd).
-_LARGE, _UNUSUAL = 0x80, 0x81
+# Bits of the first byte of an integer in Avro: more bytes follow (the integer is 64 or more, or below -64), and the
+# integer is negative.
+_LONG, _LONG_OR_NEGATIVE = 0x80, 0x81
 
 
 def provenance_reader(schema: Any, *, last: bool) -> ReadProvenance:
@@ -32,11 +33,11 @@ def provenance_reader(schema: Any, *, last: bool) -> ReadProvenance:
     """
     members = compile_members(schema)
     if last and _shape(schema) == _SHAPE:
-        return _fast(members["contributors"], members["winners"])
+        return _FastReader(members["contributors"], members["winners"]).read
     missing = {"revision", "updated_at", "contributors", "winners"} - members.keys()
     if missing:
         raise UnreadableSchema(f"its provenance has no {min(missing)}")
-    return _plain_provenance(compile_reader(schema))
+    return _reference_reader(compile_reader(schema))
 
 
 def _shape(schema: Any) -> Any:
@@ -53,7 +54,7 @@ def _shape(schema: Any) -> Any:
 _SHAPE = _shape(resolved(provenance_type("any"))[0])
 
 
-def _plain_provenance(read: Read) -> ReadProvenance:
+def _reference_reader(read: Read) -> ReadProvenance:
     def read_provenance(data: bytes, at: int) -> tuple[int, int, bytes, int]:
         found, at = read(data, at)
         text = orjson.dumps({"contributors": found["contributors"], "winners": found["winners"]})
@@ -62,51 +63,56 @@ def _plain_provenance(read: Read) -> ReadProvenance:
     return read_provenance
 
 
-def _fast(read_contributors: Read, read_winners: Read) -> ReadProvenance:
-    """Reads a provenance that ends the record and has the members that `avro_schema` writes.
+class _FastReader:
+    """The fast path: reads a provenance that ends the record and has the members that `avro_schema` writes.
 
-    `read_contributors`, `read_winners`: the plain readers of the two arrays, for arrays of an unusual form.
+    `read_contributors`, `read_winners`: the reference implementation of the two arrays, for arrays of an unusual form.
     """
-    contributor = _ContributorReader()
-    all_winners: dict[bytes, str] = {}
 
-    def read_provenance(data: bytes, at: int) -> tuple[int, int, bytes, int]:
+    def __init__(self, read_contributors: Read, read_winners: Read) -> None:
+        self._read_contributors = read_contributors
+        self._read_winners = read_winners
+        self._read_contributor = _ContributorReader().read
+        self._winners: dict[bytes, str] = {}
+
+    def read(self, data: bytes, at: int) -> tuple[int, int, bytes, int]:
         revision, at = read_long(data, at)
         updated_at, at = read_time(data, at)
-        contributors, at = contributors_at(data, at)
-        rest = data[at:]
+        contributors, at = self._contributors_at(data, at)
         # The winners end the record, and a pipeline has few combinations of them.
-        winners = all_winners.get(rest)
+        rest, end = data[at:], len(data)
+        winners = self._winners.get(rest)
         if winners is None:
-            winners, at = _plain(read_winners, data, at)
-            if at == len(data) and len(rest) <= _CACHED_BYTES_MAX and len(all_winners) < _CACHED_MAX:
-                all_winners[rest] = winners
-        else:
-            at = len(data)
-        return revision, updated_at, f'{{"winners":{winners},"contributors":{contributors}}}'.encode(), at
+            winners, end = self._winners_at(data, at, rest)
+        return revision, updated_at, f'{{"winners":{winners},"contributors":{contributors}}}'.encode(), end
 
-    def contributors_at(data: bytes, start: int) -> tuple[str, int]:
+    def _contributors_at(self, data: bytes, start: int) -> tuple[str, int]:
+        read_contributor = self._read_contributor
         count, at = data[start], start + 1
         try:
             if count == 0:
                 return "[]", at
-            if count & _UNUSUAL:
+            if count & _LONG_OR_NEGATIVE:
                 raise _Unusual
             texts = []
             for _ in range(count >> 1):
-                text, at = contributor.read(data, at)
+                text, at = read_contributor(data, at)
                 texts.append(text)
             if data[at] != 0:
                 raise _Unusual  # a second block of contributors follows
             return f"[{','.join(texts)}]", at + 1
         except (_Unusual, IndexError):
-            return _plain(read_contributors, data, start)
+            return _reference_json(self._read_contributors, data, start)
 
-    return read_provenance
+    def _winners_at(self, data: bytes, at: int, rest: bytes) -> tuple[str, int]:
+        winners, end = _reference_json(self._read_winners, data, at)
+        if end == len(data) and len(rest) <= _CACHED_BYTES_MAX and len(self._winners) < _CACHED_MAX:
+            self._winners[rest] = winners
+        return winners, end
 
 
 class _Unusual(Exception):
-    """Bytes that only the plain reader can read or refuse."""
+    """Bytes that only the reference implementation can read or refuse."""
 
 
 class _ContributorReader:
@@ -119,6 +125,8 @@ class _ContributorReader:
 
     def read(self, data: bytes, at: int) -> tuple[str, int]:
         """Raises _Unusual or IndexError if a text has more than 63 bytes, or the bytes are not Avro."""
+        # Avro: source, stream | source key | mapping, version, topic, partition | offset, times. The first and the
+        # third part repeat. `source`, `stream`, `size`, `mapping` and `topic` are the sizes of the texts, as one byte.
         start = at
         sizes = source = data[at]
         at += 1 + (source >> 1)
@@ -138,13 +146,13 @@ class _ContributorReader:
         at += 2 + (topic >> 1)
         partition = data[at]
         at += 1
-        if (sizes | mapping | topic) & _UNUSUAL or (version | partition) & _LARGE:
+        if (sizes | mapping | topic) & _LONG_OR_NEGATIVE or (version | partition) & _LONG:
             raise _Unusual
-        place = data[start:at]
+        mapping_and_place = data[start:at]
         try:
-            before_offset, before_key, last = self._texts[origin][place]
+            before_offset, before_key, last = self._texts[origin][mapping_and_place]
         except KeyError:
-            before_offset, before_key, last = self._add(origin, place)
+            before_offset, before_key, last = self._add(origin, mapping_and_place)
         offset, at = read_long(data, at)
         observed_at, at = read_time(data, at)
         effective_at: int | str = "null"
@@ -160,20 +168,20 @@ class _ContributorReader:
             at,
         )
 
-    def _add(self, origin: bytes, place: bytes) -> tuple[str, str, str]:
+    def _add(self, origin: bytes, mapping_and_place: bytes) -> tuple[str, str, str]:
         source, stream = _two_texts(origin, 0)
-        mapping, topic = _two_texts(place, 1)
-        version, partition = place[1 + (place[0] >> 1)], place[-1]
+        mapping, topic = _two_texts(mapping_and_place, 1)
+        version, partition = mapping_and_place[1 + (mapping_and_place[0] >> 1)], mapping_and_place[-1]
         texts = (
             f'{{"topic":{topic},"offset":',
-            f',"source":{source},"stream":{stream},"mapping":{mapping},"partition":{_small(partition)},"source_key":',
-            f',"mapping_version":{_small(version)}}}',
+            f',"source":{source},"stream":{stream},"mapping":{mapping},"partition":{_one_byte_integer(partition)},"source_key":',
+            f',"mapping_version":{_one_byte_integer(version)}}}',
         )
         if self._count == _CACHED_MAX:
             self._texts.clear()
             self._count = 0
         self._count += 1
-        self._texts.setdefault(origin, {})[place] = texts
+        self._texts.setdefault(origin, {})[mapping_and_place] = texts
         return texts
 
 
@@ -185,13 +193,13 @@ def _two_texts(data: bytes, between: int) -> tuple[str, str]:
     return json_text(data[1:end].decode()), json_text(data[second + 1 : end_of_second].decode())
 
 
-def _small(byte: int) -> int:
-    """The Avro integer of one byte."""
+def _one_byte_integer(byte: int) -> int:
+    """The number that Avro writes as one byte."""
     return (byte >> 1) ^ -(byte & 1)
 
 
-def _plain(read: Read, data: bytes, at: int) -> tuple[str, int]:
-    """The items of an array as JSON, by the plain reader."""
+def _reference_json(read: Read, data: bytes, at: int) -> tuple[str, int]:
+    """The items of an array as JSON. `read`: the reference implementation."""
     items, at = read(data, at)
     return orjson.dumps([_in_jsonb_order(one) for one in items]).decode(), at
 

@@ -1,18 +1,19 @@
 """Canonical records in, rows for Postgres's binary COPY out, by one function that is generated for each schema.
 
 The generated function reads the fields of a writer's schema in order, a few lines for each field, and packs each value
-as its column wants it. It creates no dict and no Python value that the row does not need. The tests compare its rows
-with those that the plain decoder and psycopg make of the same record.
+as its column wants it. It creates no dict and no Python value that the row does not need. It is the fast path. The
+decoder of `sluice.schemas` and psycopg are its reference implementation: tests compare the rows of both.
 """
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Callable, Iterable
+from functools import partial
 from textwrap import indent
-from typing import Any, NamedTuple
+from typing import Any
 
 from sluice.errors import DeadRecord
+from sluice.generated_code import run_generated
 from sluice.golden import binary
 from sluice.golden.columns import GoldenTable
 from sluice.schemas.avro import PROVENANCE_FIELD, UnreadableSchema, resolved
@@ -143,14 +144,6 @@ _NAMES: dict[str, Any] = {
 }
 
 
-class RowDecoder(NamedTuple):
-    """`decode`: the generated function of one schema. It raises NotAvro, IndexError or UnicodeDecodeError if the bytes
-    do not fit the schema, and DeadRecord. `source`: its text."""
-
-    decode: DecodeRow
-    source: str
-
-
 def make_row_decoder(schema_by_id: Callable[[int], dict[str, Any]], table: GoldenTable) -> DecodeRow:
     """A decoder of canonical records that makes rows of `table`. It calls `schema_by_id` once for each schema id.
 
@@ -173,7 +166,7 @@ def make_row_decoder(schema_by_id: Callable[[int], dict[str, Any]], table: Golde
         schema_id = schema_id_of(value)
         schema = schema_by_id(schema_id)
         try:
-            found = decoders[value[:HEADER_BYTES]] = row_decoder(schema_id, schema, table).decode
+            found = decoders[value[:HEADER_BYTES]] = generate_row_decoder(schema_id, schema, table)
         except UnreadableSchema as error:
             raise DeadRecord("bad-avro", f"schema {schema_id}: {error}") from None
         return found
@@ -181,33 +174,33 @@ def make_row_decoder(schema_by_id: Callable[[int], dict[str, Any]], table: Golde
     return decode
 
 
-def row_decoder(schema_id: int, schema: dict[str, Any], table: GoldenTable) -> RowDecoder:
+def generate_row_decoder(schema_id: int, schema: dict[str, Any], table: GoldenTable) -> DecodeRow:
     """Generate the row decoder of a writer's schema. Raises UnreadableSchema if no canonical record has this schema.
 
-    Of the schema, only names of the contract's fields get into the text as code: each is `[a-z][a-z0-9_]*`.
+    The decoder raises NotAvro, IndexError or UnicodeDecodeError if the bytes do not fit the schema, and DeadRecord. Of
+    the schema, only names of the contract's fields get into the source as code: each is `[a-z][a-z0-9_]*`.
     """
-    text = _Text(schema_id, schema, table)
+    source = _Source(schema_id, schema, table)
     file = f"<rows of entity {table.name} from schema {schema_id}>"
-    linecache.cache[file] = (len(text.source), None, text.source.splitlines(keepends=True), file)
-    exec(compile(text.source, file, "exec"), text.names)  # noqa: S102
-    return RowDecoder(text.names["decode_row"], text.source)
+    decode: DecodeRow = run_generated(source.text, file, source.names)["decode_row"]
+    return decode
 
 
-class _Text:
-    """The text of a row decoder, and the `names` that it uses."""
+class _Source:
+    """The source of a row decoder: its `text`, and the `names` that it uses."""
 
     def __init__(self, schema_id: int, schema: dict[str, Any], table: GoldenTable) -> None:
         # This refuses what no canonical record has, such as a type that contains itself.
-        self._plain_readers = compile_members(schema)
+        self._readers = compile_members(schema)
         record, self._named = resolved(schema)
         self._table = table
         self._texts: list[str] = []
-        self.names = {**_NAMES, "wrong_size": _wrong_size(schema_id)}
-        if PROVENANCE_FIELD not in self._plain_readers:
+        self.names = {**_NAMES, "wrong_size": partial(_wrong_size, schema_id)}
+        if PROVENANCE_FIELD not in self._readers:
             raise UnreadableSchema(f"is not of a canonical record: it has no {PROVENANCE_FIELD}")
         members = record["fields"]
         read = {member["name"]: self._member(member, last=member is members[-1]) for member in members}
-        self.source = _FUNCTION.format(
+        self.text = _FUNCTION.format(
             entity=table.name,
             schema_id=schema_id,
             header_bytes=HEADER_BYTES,
@@ -224,7 +217,7 @@ class _Text:
             return f"# provenance\n{_PROVENANCE}"
         if wanted is None:  # the field left the contract
             skip = f"skip_{len(self.names)}"
-            self.names[skip] = self._plain_readers[name]
+            self.names[skip] = self._readers[name]
             return f"# a field that the table does not have\nat = {skip}(data, at)[1]\n"
         field = avro_field(member["type"], self._named)
         if not field.fits(wanted):
@@ -267,12 +260,8 @@ class _Text:
         yield from ("revision", "updated_at", "pack_jsonb(provenance)")
 
 
-def _wrong_size(schema_id: int) -> Callable[[bytes, int], Exception]:
+def _wrong_size(schema_id: int, data: bytes, at: int) -> Exception:
     """The error of a record of which `at` bytes were read, though it has another size."""
-
-    def wrong_size(data: bytes, at: int) -> Exception:
-        if at > len(data):
-            return NotAvro("a length beyond the end of the record")
-        return DeadRecord("bad-avro", f"more bytes than a record of schema {schema_id} has")
-
-    return wrong_size
+    if at > len(data):
+        return NotAvro("a length beyond the end of the record")
+    return DeadRecord("bad-avro", f"more bytes than a record of schema {schema_id} has")

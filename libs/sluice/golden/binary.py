@@ -7,7 +7,7 @@ cost more than the row. The tests compare every packed value with the one that p
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from sluice.times import POSTGRES_EPOCH_US
 
@@ -75,13 +75,12 @@ def pack_numeric(unscaled: int, scale: int) -> bytes:
     return head + struct.pack(f">{count}H", *reversed(digits))
 
 
-def pack_array(item_oid: int, items: Iterable[bytes]) -> bytes:
+def pack_array(item_oid: int, items: Sequence[bytes]) -> bytes:
     """A one-dimensional array of packed `items`. `item_oid`: the oid of their type."""
-    packed = list(items)
-    if not packed:
+    if not items:
         return pack_size(12) + struct.pack(">iiI", 0, 0, item_oid)
-    body = b"".join(packed)
-    return pack_size(20 + len(body)) + _array(1, NULL in packed, item_oid, len(packed), 1) + body
+    body = b"".join(items)
+    return pack_size(20 + len(body)) + _array(1, NULL in items, item_oid, len(items), 1) + body
 
 
 def pack_origin(columns: int, epoch: int, partition: int, offset: int, entity_id: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The generated row decoder, with the plain decoder and psycopg's readers as the judges of every value."""
+"""The generated row decoder, with a reference implementation and psycopg's readers for every value."""
 
 import base64
 import json
@@ -21,16 +21,16 @@ from sluice.golden.columns import GoldenTable
 from sluice.provenance import CanonicalRecord, Contributor, Winner
 from sluice.schemas import avro_schema, make_decoder, make_encoder
 from sluice.times import to_us
-from sluice_sink_postgres.row_decoder import make_row_decoder, row_decoder
+from sluice_sink_postgres.row_decoder import generate_row_decoder, make_row_decoder
 from support.canonical import CONTRACT, CONTRIBUTOR, record, records
 from support.lists import EMPTY, FIELDS, Listed
 from support.packed_rows import unpacked
-from support.plain_rows import plain_row
+from support.reference_rows import reference_row
 from support.sink import TABLE
 
 SCHEMA = avro_schema(CONTRACT, "workforce")
 ENCODE = make_encoder(CONTRACT, 77)
-PLAIN = make_decoder(lambda schema_id: SCHEMA)
+REFERENCE = make_decoder(lambda schema_id: SCHEMA)
 DECODE = make_row_decoder(lambda schema_id: SCHEMA, TABLE)
 ORIGIN = binary.pack_origin(len(TABLE.copied), 1, 2, 3, b"W-7")
 LISTED = GoldenTable("golden", Listed.contract())
@@ -45,10 +45,10 @@ def _fast(value: bytes) -> dict[str, Any] | str:
         return dead.code
 
 
-def _judged(value: bytes, table: GoldenTable = TABLE) -> dict[str, Any] | str:
-    """The same by the plain decoder."""
+def _reference(value: bytes, table: GoldenTable = TABLE) -> dict[str, Any] | str:
+    """The same by the reference implementation."""
     try:
-        values, provenance = plain_row(table, PLAIN(value))
+        values, provenance = reference_row(table, REFERENCE(value))
     except DeadRecord as dead:
         return dead.code
     types = [(column.name, column.sql_type) for column in table.columns[1:-4]]
@@ -58,7 +58,7 @@ def _judged(value: bytes, table: GoldenTable = TABLE) -> dict[str, Any] | str:
 
 
 def _typed(sql_type: str, value: Any) -> Any:
-    """The Python value of the text that the plain way gives to Postgres."""
+    """The Python value of the text that the reference implementation gives to Postgres."""
     if value is None:
         return None
     if sql_type.startswith("numeric"):
@@ -80,30 +80,32 @@ _WINNERS = st.builds(Winner, st.text(), st.integers(0, 3), st.text())
 
 @given(records())
 @settings(max_examples=300)
-def test_a_row_has_the_values_of_the_plain_decoder(made: CanonicalRecord) -> None:
+def test_a_row_has_the_values_of_the_reference_implementation(made: CanonicalRecord) -> None:
     value = ENCODE(made)
-    assert _fast(value) == _judged(value)
+    assert _fast(value) == _reference(value)
 
 
 @given(st.lists(_WINNERS, max_size=3), st.lists(_CONTRIBUTORS, max_size=70))
 @settings(max_examples=300)
-def test_the_provenance_is_the_json_of_the_plain_decoder(
+def test_the_provenance_is_the_json_of_the_reference_implementation(
     winners: list[Winner], contributors: list[Contributor]
 ) -> None:
     value = ENCODE(record()._replace(contributors=contributors, winners=winners))
-    assert _fast(value) == _judged(value)
+    assert _fast(value) == _reference(value)
 
 
 @given(st.binary(max_size=400))
 @settings(max_examples=300)
-def test_arbitrary_bytes_are_read_or_refused_as_by_the_plain_decoder(body: bytes) -> None:
+def test_arbitrary_bytes_are_read_or_refused_as_by_the_reference_implementation(body: bytes) -> None:
     value = b"\0\0\0\0\1" + body
-    assert _fast(value) == _judged(value)
+    assert _fast(value) == _reference(value)
 
 
 @given(st.randoms(use_true_random=False), st.booleans())
 @settings(max_examples=1000)
-def test_a_damaged_record_is_read_or_refused_as_by_the_plain_decoder(chance: random.Random, known: bool) -> None:
+def test_a_damaged_record_is_read_or_refused_as_by_the_reference_implementation(
+    chance: random.Random, known: bool
+) -> None:
     """`known`: the decoder has seen the texts of the undamaged record."""
     if known:
         DECODE(ENCODE(record()), ORIGIN)
@@ -111,11 +113,11 @@ def test_a_damaged_record_is_read_or_refused_as_by_the_plain_decoder(chance: ran
     for _ in range(chance.randint(1, 3)):
         value[chance.randrange(5, len(value))] = chance.randrange(256)
     cut = bytes(value[: chance.randrange(5, len(value))]) if chance.random() < 0.2 else bytes(value)
-    fast, judged = _fast(cut), _judged(cut)
-    if fast != judged and isinstance(fast, str) and isinstance(judged, str):
-        assert {fast, judged} == {"nul-character", "time-out-of-range"}, "a record with both has either cause"
+    fast, expected = _fast(cut), _reference(cut)
+    if fast != expected and isinstance(fast, str) and isinstance(expected, str):
+        assert {fast, expected} == {"nul-character", "time-out-of-range"}, "a record with both has either cause"
     else:
-        assert _same(fast) == _same(judged)
+        assert _same(fast) == _same(expected)
 
 
 def _same(outcome: dict[str, Any] | str) -> Any:
@@ -133,7 +135,7 @@ def _same(outcome: dict[str, Any] | str) -> Any:
 )
 def test_a_value_that_postgres_can_never_store_is_a_dead_record(fields: dict[str, Any], code: str) -> None:
     value = ENCODE(record(**fields))
-    assert _fast(value) == _judged(value) == code
+    assert _fast(value) == _reference(value) == code
 
 
 def test_a_value_that_is_too_large_or_has_no_schema_id_is_refused() -> None:
@@ -180,7 +182,7 @@ def test_fields_that_the_writers_contract_lacked_are_null_and_fields_that_left_i
     assert row["height"] == Decimal("1.700")
 
 
-def test_a_provenance_with_another_member_is_read_by_the_plain_reader() -> None:
+def test_a_provenance_with_another_member_is_read_by_the_reference_implementation() -> None:
     """A newer merger may add a member, and an older sink must go on."""
     schema = json.loads(json.dumps(SCHEMA))
     schema["fields"][-1]["type"]["fields"].append({"name": "note", "type": ["null", "string"], "default": None})
@@ -189,7 +191,7 @@ def test_a_provenance_with_another_member_is_read_by_the_plain_reader() -> None:
 
 
 @pytest.mark.parametrize("fields", [FIELDS, EMPTY], ids=["filled", "empty"])
-def test_lists_and_json_have_the_values_of_the_plain_decoder(fields: dict[str, Any]) -> None:
+def test_lists_and_json_have_the_values_of_the_reference_implementation(fields: dict[str, Any]) -> None:
     schema = avro_schema(LISTED.contract, "people")
     value = make_encoder(LISTED.contract, 1)(CanonicalRecord(fields, 1, 1_704_067_200_000_001, [], []))
     row = unpacked(LISTED, make_row_decoder(lambda schema_id: schema, LISTED)(value, LISTED_ORIGIN))
@@ -246,6 +248,7 @@ def test_a_packed_numeric_is_what_psycopg_reads(unscaled: int, scale: int) -> No
 
 
 def test_the_generated_text_is_readable_in_a_traceback() -> None:
-    decoder = row_decoder(5, SCHEMA, TABLE)
-    assert "    # height: decimal\n" in decoder.source
-    assert linecache.getline("<rows of entity worker from schema 5>", 3) == "def decode_row(data, first_columns):\n"
+    generate_row_decoder(5, SCHEMA, TABLE)
+    lines = linecache.getlines("<rows of entity worker from schema 5>")
+    assert lines[2] == "def decode_row(data, first_columns):\n"
+    assert "    # height: decimal\n" in lines

@@ -1,5 +1,5 @@
-"""The plain way from a canonical record to the values of a row, as text or Python values. It is the judge of the
-generated row decoder."""
+"""The reference implementation of the generated row decoder: from a decoded canonical record to the values of a row, as
+text or Python values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sluice.schemas.decoder import DecodedCanonical
 from sluice.times import from_us
 
 
-def plain_row(table: GoldenTable, decoded: DecodedCanonical) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def reference_row(table: GoldenTable, decoded: DecodedCanonical) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The values of the fields, the revision and the time of the update; and the provenance.
 
     A field that the record lacks, because of an older contract, is null. Raises DeadRecord for a value that Postgres
@@ -32,7 +32,7 @@ def plain_row(table: GoldenTable, decoded: DecodedCanonical) -> tuple[tuple[Any,
 
 def _cells_of(name: str, kind: FieldType) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
     if kind.kind == "money":
-        return (name, lambda value: value["amount"]), (name, lambda value: value["currency"])
+        return (name, lambda value: value["amount"]), (name, lambda value: _text(value["currency"]))
     return ((name, _cell_of(kind)),)
 
 

@@ -50,17 +50,16 @@ def require_readable(where: str, model: type[RawModel]) -> None:
         return
     try:
         msgspec.json.Decoder(model)
-        markers = dict(_markers(model, model.__name__, set()))
+        markers = list(_markers(model, model.__name__, set()))
     except (TypeError, NameError) as error:
         raise SettingsError(f"{where}: msgspec cannot read {model.__name__}: {error}") from None
-    outermost = len(_conversions(model))
-    for place, marker in markers.items():
+    for place, marker in markers:
         if not isinstance(marker, BeforeValidator) or marker.func not in FROM_NUMBERS:
             raise SettingsError(
                 f"{where}: {place}: a msgspec Struct cannot contain pydantic's {marker!r}. "
                 "Next: use msgspec.Meta or a Struct, or make the raw model a pydantic model"
             )
-    if len(markers) != outermost:
+    if len(dict(markers)) != len(_conversions(model)):
         raise SettingsError(
             f"{where}: a date or time of a change event must be a member of {model.__name__} itself. "
             "Next: make the raw model a pydantic model"

@@ -193,6 +193,10 @@ class WithField(msgspec.Struct):
     id: Annotated[str, Field(min_length=3)]
 
 
+class WithFieldAndTime(msgspec.Struct):
+    at: Annotated[int, Field(ge=1)] | MicroTimestamp
+
+
 class WithModel(msgspec.Struct):
     pay: list[PydanticPay]
 
@@ -224,6 +228,7 @@ class WithUnion(msgspec.Struct):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        (WithFieldAndTime, "WithFieldAndTime.at: a msgspec Struct cannot contain pydantic's FieldInfo"),
         (WithField, "WithField.id: a msgspec Struct cannot contain pydantic's FieldInfo"),
         (WithModel, "WithModel.pay: a msgspec Struct cannot contain pydantic's .*PydanticPay"),
         (WithDateInside, "must be a member of WithDateInside itself"),

@@ -5,6 +5,7 @@
 is days. pydantic alone would guess seconds or milliseconds from the size of the number.
 """
 
+from collections.abc import Callable
 from datetime import date, datetime
 from typing import Annotated, Any
 
@@ -14,27 +15,23 @@ from pydantic import Json as ParsedJson
 from sluice.times import from_days, from_us
 
 
-def _from_microseconds(value: Any) -> Any:
-    if type(value) is not int:
-        return value
-    try:
-        return from_us(value)
-    except OverflowError:
-        raise ValueError("out of range") from None
+def _converter(convert: Callable[[int], Any]) -> Callable[[Any], Any]:
+    """A function that converts an integer and returns any other value as it is."""
+
+    def converted(value: Any) -> Any:
+        if type(value) is not int:
+            return value
+        try:
+            return convert(value)
+        except OverflowError:
+            raise ValueError("out of range") from None
+
+    return converted
 
 
-def _from_milliseconds(value: Any) -> Any:
-    return _from_microseconds(value * 1_000) if type(value) is int else value
-
-
-def _from_days(value: Any) -> Any:
-    if type(value) is not int:
-        return value
-    try:
-        return from_days(value)
-    except OverflowError:
-        raise ValueError("out of range") from None
-
+_from_microseconds = _converter(from_us)
+_from_milliseconds = _converter(lambda value: from_us(value * 1_000))
+_from_days = _converter(from_days)
 
 MicroTimestamp = Annotated[datetime, BeforeValidator(_from_microseconds)]
 MilliTimestamp = Annotated[datetime, BeforeValidator(_from_milliseconds)]

@@ -91,6 +91,12 @@ class Mapper(Process):
             **{m.name: code_of(m).sha256 for m in raw_input.mappings},
         }
         self._owned[owned.at] = owned
+        self._parts[owned.at] = self._parts_of(owned)
+
+    def _parts_of(self, owned: Owned) -> _PartitionParts:
+        raw_input = self._inputs[owned.at[0]]
+        writers = ContributionWriters(raw_input.stream, owned.at, self._names, self._partitions)
+        return _PartitionParts(owned, owned.view, raw_input, writers, make_fast_step(owned, raw_input, writers))
 
     def stop(self, at: Partition) -> None:
         if (owned := self._owned.pop(at, None)) is not None:
@@ -102,7 +108,7 @@ class Mapper(Process):
 
     def handle(self, record: Record, batch: Batch) -> Handled:
         at = (record.topic, record.partition)
-        owned, view, raw_input, writers, fast_step = self._parts.get(at) or self._parts_of(at)
+        owned, view, raw_input, writers, fast_step = self._parts[at]
         if fast_step is not None and fast_step(record, batch):
             return Handled.DONE
         position = raw_record.position_of(record)
@@ -130,13 +136,6 @@ class Mapper(Process):
             batch.park(record, error, mapping_version)
         batch.count(at, step.outcome)
         return Handled.DONE
-
-    def _parts_of(self, at: Partition) -> _PartitionParts:
-        owned, raw_input = self._owned[at], self._inputs[at[0]]
-        writers = ContributionWriters(raw_input.stream, at, self._names, self._partitions)
-        fast_step = make_fast_step(owned, raw_input, writers)
-        parts = self._parts[at] = _PartitionParts(owned, owned.view, raw_input, writers, fast_step)
-        return parts
 
     @staticmethod
     def _keep(view: View, key: bytes, state: KeyState, batch: Batch) -> None:
@@ -207,8 +206,7 @@ class Mapper(Process):
     def _context(self, at: Partition, offset: int, position: Position, observed_at: int) -> RecordContext:
         """The context of retractions that no record of their own key causes; the source key is set for each key
         later."""
-        parts = self._parts.get(at) or self._parts_of(at)
-        return context_of(Origin("", position, offset, observed_at), (), parts.writers)
+        return context_of(Origin("", position, offset, observed_at), (), self._parts[at].writers)
 
     def _retract(self, owned: Owned, key: bytes, state: KeyState, context: RecordContext, batch: Batch) -> int:
         """Retract the current claims of a key. Returns the number of retractions."""

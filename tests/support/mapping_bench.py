@@ -47,10 +47,11 @@ class RestoredMapper(Mapper):
 
     def take(self, owned: Owned) -> None:
         self._owned[owned.at] = owned
+        self._parts[owned.at] = self._parts_of(owned)
 
     def takes_fast_path(self, record: Record, batch: Batch) -> bool:
         """Whether the fast path decides about `record`. If so, its effects are in `batch`."""
-        fast_step = self._parts_of(record.at).fast_step
+        fast_step = self._parts[record.at].fast_step
         return fast_step is not None and fast_step(record, batch)
 
 

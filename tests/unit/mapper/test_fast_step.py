@@ -26,8 +26,8 @@ from sluice.headers import (
     UNKNOWN_HEADER,
 )
 from sluice.json_schema import JsonSchema
-from sluice.kafka.log import Partition
 from sluice.position import LOWEST, Position
+from sluice.stage.process import Owned
 from sluice_mapper.key_state import KeyState
 from sluice_mapper.schema_sample import SchemaSample
 from support.mapping_bench import STREAM, MapperBench, RestoredMapper
@@ -172,9 +172,8 @@ def reads(draw: st.DrawFn, kind: str) -> Read:
 class ReferenceMapper(RestoredMapper):
     """A mapper without fast path."""
 
-    def _parts_of(self, at: Partition) -> Any:
-        parts = self._parts[at] = super()._parts_of(at)._replace(fast_step=None)
-        return parts
+    def _parts_of(self, owned: Owned) -> Any:
+        return super()._parts_of(owned)._replace(fast_step=None)
 
 
 class Both:

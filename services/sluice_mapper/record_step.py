@@ -25,7 +25,7 @@ from sluice.raw.raw_record import Op, SourceChange
 from sluice.stage.batch import OUTPUT_BYTES_MAX, OutputRecord, output_too_large
 from sluice.stage.ledger import Outcome
 from sluice_mapper.inputs import RawInput
-from sluice_mapper.key_state import KeyState, Target, fill
+from sluice_mapper.key_state import KeyState, fill
 
 Claimed = tuple[str, str, str, bytes | None, int | None]
 """A claim or, with None for fields and time, a retraction: the members of `EncodedClaim`."""
@@ -102,10 +102,6 @@ class RecordContext(msgspec.Struct, frozen=True):
             partition = murmur2_partition(entity_id.encode(), partitions)
             outputs.append(OutputRecord(writers.topic(entity), key, value, headers, partition))
         return outputs
-
-    def retractions(self, mapping: str, version: int, contract: int, targets: Iterable[Target]) -> list[OutputRecord]:
-        """As `outputs`: retractions of the claims of `mapping` about `targets`."""
-        return self.outputs(mapping, version, contract, [(*target, None, None) for target in targets])
 
 
 def context_of(origin: Origin, headers: Sequence[tuple[str, bytes]], writers: ContributionWriters) -> RecordContext:
@@ -191,7 +187,8 @@ def retract_all(state: KeyState, context: RecordContext, versions: dict[str, tup
             continue
         version, contract = versions.get(name, (emitted_version, 1))
         version = max(version, emitted_version)
-        outputs += context.retractions(name, version, contract, state.targets.get(name, ()))
+        retractions = [(*target, None, None) for target in state.targets.get(name, ())]
+        outputs += context.outputs(name, version, contract, retractions)
         emitted[name] = (position, version)
         targets[name] = ()
     after = state.replace(deleted=position, emitted=emitted, targets=targets)

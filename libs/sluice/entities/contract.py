@@ -171,8 +171,10 @@ def _identity(entity: "type[Entity]", fields: dict[str, FieldType], identities: 
 
 
 def _require_table(entity: type, name: str, fields: dict[str, FieldType]) -> None:
-    """Raises SettingsError if Postgres cannot have the golden table of an entity. It cuts off longer names, so that two
-    entities could share a temporary table of the sink."""
+    """Raises SettingsError if Postgres cannot have the golden table of an entity.
+
+    Postgres cuts off longer names, so that two entities could share a temporary table of the sink.
+    """
     where = f"{entity.__module__}.{entity.__name__}"
     if len(name) > _ENTITY_NAME_MAX:
         raise SettingsError(

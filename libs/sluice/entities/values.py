@@ -96,7 +96,7 @@ _set_extra, _set_private = _SLOTS["__pydantic_extra__"].__set__, _SLOTS["__pydan
 
 
 def set_members(model: BaseModel, members: dict[str, Any], given: set[str]) -> None:
-    """Do what pydantic does when it has checked the values of a new model that has neither extra nor private ones.
+    """Set the members of a new model as pydantic does after its checks, for a model without extra and private members.
 
     `given`: the names of the members that were given. The model keeps this set.
     """

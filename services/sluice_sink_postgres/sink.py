@@ -20,7 +20,6 @@ from sluice.headers import ORIGIN_HEADER
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
 from sluice.kafka.record import Record, number_in
-from sluice.names import SINK_POSTGRES
 from sluice.stage.batch import RECORD_OVERHEAD_BYTES, Batch
 from sluice.stage.ledger import ledger_key
 from sluice.stage.partition_record import PartitionRecord
@@ -33,14 +32,18 @@ from sluice_sink_postgres.row_decoder import DecodeRow
 CHECK_INTERVAL_S = 5.0
 
 
-@dataclass
-class _Changes:
-    """The changes of one batch, by topic: the records, the row change of each record, and the (partition, entity id)
-    pairs of records that a pass read."""
+@dataclass(slots=True)
+class _TopicChanges:
+    """The changes of one batch from one topic. `rows`: the row change of each of `records`. `read_ids`: the (partition,
+    entity id) pairs of the records that a pass read, also of dead ones."""
 
-    records: defaultdict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
-    rows: defaultdict[str, list[RowChange]] = field(default_factory=lambda: defaultdict(list))
-    read_ids: defaultdict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
+    records: list[Record] = field(default_factory=list)
+    rows: list[RowChange] = field(default_factory=list)
+    read_ids: list[tuple[int, str]] = field(default_factory=list)
+
+
+_Changes = defaultdict[str, _TopicChanges]
+"""The changes of one batch by topic."""
 
 
 class Sink(Process):
@@ -51,16 +54,14 @@ class Sink(Process):
 
     def __init__(
         self,
-        group: str,
-        control_topic: str,
+        stage: StageIdentity,
         tables: Mapping[str, GoldenTable],
         store: GoldenStore,
         decoders: Mapping[str, DecodeRow],
         reader: LogReader,
         health: Health,
     ) -> None:
-        self._group = group
-        self._control_topic = control_topic
+        self._stage = stage
         self._tables = tables
         self._store = store
         self._decoders = decoders
@@ -68,9 +69,9 @@ class Sink(Process):
         self._health = health
         self._check_at = time.monotonic()
         self._leases: dict[Partition, Lease] = {}
-        self._changes = _Changes()
+        self._changes = _Changes(_TopicChanges)
         self._in_flight: dict[Batch, _Changes] = {}
-        self._ended: list[Lease] = []
+        self._ended_passes: list[Lease] = []
         self._committed_at_s = 0.0
 
     # ── partitions ────────────────────────────────────────────────────────────────────────────────────────────
@@ -85,10 +86,10 @@ class Sink(Process):
         record = None
         if lease.processed is not None:
             record = PartitionRecord(lease.topic_id, lease.processed, at=lease.at_s)
-        set_start(owned, record, self._reader, StageIdentity(SINK_POSTGRES, self._group, self._control_topic))
-        self._leases[owned.at] = self._with_pass(owned, record, lease)
+        set_start(owned, record, self._reader, self._stage)
+        self._leases[owned.at] = self._start_or_end_pass(owned, record, lease)
 
-    def _with_pass(self, owned: Owned, record: PartitionRecord | None, lease: Lease) -> Lease:
+    def _start_or_end_pass(self, owned: Owned, record: PartitionRecord | None, lease: Lease) -> Lease:
         """The lease after a pass over its whole partition was started, or ended, if that is necessary.
 
         A pass starts after a long absence of the sink: compaction may have deleted tombstones meanwhile, and only a
@@ -111,15 +112,16 @@ class Sink(Process):
     def handle(self, record: Record, batch: Batch) -> Handled:
         lease = self._leases[record.topic, record.partition]
         entity_id = _entity_id(record)
+        changes = self._changes[record.topic]
         if lease.pass_end is not None:
-            self._changes.read_ids[record.topic].append((record.partition, entity_id))
+            changes.read_ids.append((record.partition, entity_id))
         row = None
         if record.value is not None:
             columns = len(self._tables[record.topic].copied)
             origin = binary.pack_origin(columns, lease.epoch, record.partition, record.offset, record.key or b"")
             row = self._decoders[record.topic](record.value, origin)
-        self._changes.records[record.topic].append(record)
-        self._changes.rows[record.topic].append(RowChange(entity_id, lease.epoch, record.partition, record.offset, row))
+        changes.records.append(record)
+        changes.rows.append(RowChange(entity_id, lease.epoch, record.partition, record.offset, row))
         batch.bytes += len(row or b"") + RECORD_OVERHEAD_BYTES
         return Handled.DONE
 
@@ -141,21 +143,21 @@ class Sink(Process):
         self._check_at = time.monotonic() + CHECK_INTERVAL_S
 
     def complete(self, batch: Batch) -> None:
-        self._in_flight[batch], self._changes = self._changes, _Changes()
+        self._in_flight[batch], self._changes = self._changes, _Changes(_TopicChanges)
 
     def committed(self, batch: Batch, offsets_after: dict[Partition, int]) -> None:
-        for topic, records in self._in_flight.pop(batch).records.items():
-            origins_ms = (number_in(record.headers.get(ORIGIN_HEADER)) for record in records)
+        for topic, changes in self._in_flight.pop(batch).items():
+            origins_ms = (number_in(record.headers.get(ORIGIN_HEADER)) for record in changes.records)
             ages_s = [max(0.0, self._committed_at_s - ms / 1000) for ms in origins_ms if ms is not None]
             metrics.FRESHNESS.labels(self._tables[topic].name).observe_all(ages_s)
-        for lease in self._ended:
+        for lease in self._ended_passes:
             self._leases[lease.topic, lease.partition] = lease._replace(pass_from=None, pass_end=None)
-        self._ended = []
+        self._ended_passes = []
 
     def given_up(self) -> None:
-        self._changes = _Changes()
+        self._changes = _Changes(_TopicChanges)
         self._in_flight.clear()
-        self._ended = []
+        self._ended_passes = []
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -167,21 +169,22 @@ class Sink(Process):
             return
         leases = {one.at: self._leases[one.at] for one in moved}
         changes = self._in_flight[batch]
-        written = self._store.write(leases, changes.rows, self._read_ids(changes))
+        rows = {topic: one.rows for topic, one in changes.items() if one.rows}
+        written = self._store.write(leases, rows, self._read_ids(changes))
         for topic, result in written.items():
-            _account(batch, topic, changes.records[topic], result)
-        self._ended = self._store.record_progress([self._progress(one, batch) for one in moved])
+            _count_outcomes(batch, topic, changes[topic].records, result)
+        self._ended_passes = self._store.record_progress([self._progress(one, batch) for one in moved])
 
     def _read_ids(self, changes: _Changes) -> dict[str, list[tuple[int, str]]]:
         """The read ids of `changes` whose pass has not ended since their records were handled. Ids of an ended pass
         would keep rows in the next pass."""
         return {
-            topic: [one for one in ids if self._leases[topic, one[0]].pass_end is not None]
-            for topic, ids in changes.read_ids.items()
+            topic: [pair for pair in one.read_ids if self._leases[topic, pair[0]].pass_end is not None]
+            for topic, one in changes.items()
         }
 
     def _progress(self, owned: Owned, batch: Batch) -> Progress:
-        key, line = ledger_key(self._group, *owned.at).decode(), owned.ledger_line(batch).decode()
+        key, line = ledger_key(self._stage.group, *owned.at).decode(), owned.ledger_line(batch).decode()
         return Progress(self._leases[owned.at], owned.next_offset, key, line, owned.record.paused_at)
 
     def commit(self) -> None:
@@ -192,7 +195,7 @@ class Sink(Process):
         self._store.rollback()
 
 
-def _account(batch: Batch, topic: str, records: Sequence[Record], written: Written) -> None:
+def _count_outcomes(batch: Batch, topic: str, records: Sequence[Record], written: Written) -> None:
     """Park the records that Postgres rejected, and count the outcome of every record."""
     taken = Counter(record.partition for record in records)
     rejected = {(one.change.partition, one.change.offset): one.error for one in written.rejected}

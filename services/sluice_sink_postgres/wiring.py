@@ -8,9 +8,11 @@ from sluice.golden.sinks import chosen_sink, golden_tables
 from sluice.golden.store import GoldenStore
 from sluice.kafka import LogReader, clients
 from sluice.kafka.topics import Topics, require_partitions
+from sluice.names import SINK_POSTGRES
 from sluice.pipeline import Pipeline
 from sluice.pipeline.authored import load_entities
 from sluice.schemas import Registry
+from sluice.stage.start import StageIdentity
 from sluice.telemetry import Health
 from sluice_sink_postgres.row_decoder import make_row_decoder
 from sluice_sink_postgres.settings import SinkSettings
@@ -36,5 +38,6 @@ def sink_parts(pipeline: Pipeline, settings: SinkSettings, health: Health) -> Si
     store = GoldenStore(name, sink.postgres.reveal, sink.schema_, tables)
     decoders = {topic: make_row_decoder(registry.by_id, table) for topic, table in tables.items()}
     reader = LogReader(settings.kafka)
-    process = Sink(group, pipeline.names.control, tables, store, decoders, reader, health)
+    stage = StageIdentity(SINK_POSTGRES, group, pipeline.names.control)
+    process = Sink(stage, tables, store, decoders, reader, health)
     return SinkParts(group, {topic: pin.topic_id for topic, pin in pinned.items()}, process)

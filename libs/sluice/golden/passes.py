@@ -12,8 +12,13 @@ from psycopg import sql
 from sluice.golden.catalogue import DELETE, dropped_rows_fault
 from sluice.golden.columns import GoldenTable
 from sluice.golden.connection import Connection
+from sluice.golden.faults import sink_errors
 from sluice.golden.lease import Lease
 from sluice.golden.sql import statement
+
+# The time-out of each statement of the final delete. A partition can have many millions of rows to delete, so it is
+# longer than that of other statements. Without it, a trigger that never returns would block the sink forever.
+DELETE_TIMEOUT_S = 240
 
 
 def set_pass(connection: Connection, table: GoldenTable, lease: Lease, first: int | None, end: int | None) -> Lease:
@@ -44,7 +49,8 @@ def finish(connection: Connection, table: GoldenTable, lease: Lease) -> None:
     """End a pass: delete the rows whose record the pass did not read, in the transaction of the last batch of the pass.
 
     Deletes no row if an earlier batch ended the pass: if its commit is not known to be durable, its records are written
-    again, and most ids that the pass read are deleted. Raises EnvironmentFault if a foreign trigger or rule keeps rows.
+    again, and most ids that the pass read are deleted. Raises EnvironmentFault if a foreign trigger or rule keeps rows,
+    Transient if the delete takes longer than DELETE_TIMEOUT_S.
     """
     current = statement("read_pass", owner=table.own("_owner"))
     found = connection.execute(current, {"topic": lease.topic, "partition": lease.partition}).fetchone()
@@ -54,15 +60,15 @@ def finish(connection: Connection, table: GoldenTable, lease: Lease) -> None:
 
 
 def _delete_unread(connection: Connection, table: GoldenTable, lease: Lease) -> None:
-    # A partition can have any number of rows to delete, so no deadline of a statement fits.
-    connection.execute("SET LOCAL statement_timeout = 0")
+    where = f"{table.place}: deleting the rows that partition {lease.partition} lacks"
+    connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(f"{DELETE_TIMEOUT_S}s"))
     seen = table.own("_seen")
     entity = sql.Literal(table.name)
     name = table.identifier
     bounds = {"partition": lease.partition, "epoch": lease.epoch, "pass_end": lease.pass_end}
     parts: dict[str, sql.Composable] = {"table": name, "seen": seen, "entity": entity}
-    connection.execute(statement("sweep", action=sql.SQL("DELETE"), **parts), bounds)
-    left = connection.execute(statement("sweep", action=sql.SQL("SELECT count(*)"), **parts), bounds).fetchone()
+    with sink_errors(where):
+        connection.execute(statement("sweep", action=sql.SQL("DELETE"), **parts), bounds)
+        left = connection.execute(statement("sweep", action=sql.SQL("SELECT count(*)"), **parts), bounds).fetchone()
     if left is not None and left[0]:
-        where = f"{table.place}: deleting the rows that partition {lease.partition} lacks"
         raise dropped_rows_fault(connection, name, where, DELETE, left[0])

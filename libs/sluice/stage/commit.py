@@ -34,8 +34,9 @@ FLUSH_TIMEOUT_S = 10.0
 # After this time, the loop waits for the batch in flight and does nothing else. Otherwise `Health.watch` would never
 # see that a writer hangs.
 BUSY_MAX_S = 5.0
-# A writer that needs more time than this for a batch is a fault. One of its statements may take a minute.
-WRITE_MAX_S = 300.0
+# A writer that needs more time than this for a batch is a fault. The end of a pass has two statements of up to four
+# minutes each.
+WRITE_MAX_S = 600.0
 
 
 class Delivered(NamedTuple):

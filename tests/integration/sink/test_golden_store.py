@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from sluice.errors import EnvironmentFault, Transient
+from sluice.golden import passes
 from sluice.golden.connection import connect
 from sluice.golden.lease import OwnerChanged
 from sluice.golden.store import GoldenStore
@@ -290,6 +291,26 @@ def test_a_pass_from_the_first_offset_deletes_the_rows_whose_record_it_did_not_r
     assert set(names(postgres_dsn)) == {"stays", "parked", "new", "elsewhere"}
     assert sink.lease(TOPIC, 0, "id").pass_end is None
     assert rows(postgres_dsn, "SELECT * FROM golden._seen") == []
+
+
+def test_the_delete_at_the_end_of_a_pass_has_a_time_out_that_names_it(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passes, "DELETE_TIMEOUT_S", 1)
+    sink = store(postgres_dsn)
+    lease = sink.lease(TOPIC, 0, "id")
+    write(sink, lease, [upsert("missed", 1), upsert("stays", 2)])
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute(
+            "CREATE FUNCTION golden.sleep() RETURNS trigger LANGUAGE plpgsql "
+            "AS 'BEGIN PERFORM pg_sleep(5); RETURN OLD; END';"
+            "CREATE TRIGGER slow BEFORE DELETE ON golden.worker FOR EACH ROW EXECUTE FUNCTION golden.sleep()"
+        )
+    passing = sink.set_pass(lease, 2, 10)
+    with pytest.raises(Transient, match=r"table golden\.worker: deleting the rows that partition 0 lacks: .*57014"):
+        write(sink, passing, [upsert("stays", 12)], read_ids=[(0, "stays")])
+    sink.rollback()
+    assert set(names(postgres_dsn)) == {"missed", "stays"}
 
 
 def test_a_pass_survives_a_restart(postgres_dsn: str) -> None:

@@ -1,4 +1,4 @@
-"""The generated encoder and decoder, with fastavro as the judge of every byte."""
+"""The generated encoder and decoder, with fastavro as the reference implementation for every byte."""
 
 import io
 import json
@@ -25,7 +25,7 @@ ENCODE = make_encoder(CONTRACT, 77)
 DECODE = make_decoder(lambda schema_id: SCHEMA)
 
 
-def _judged(made: CanonicalRecord, contract: EntityContract = CONTRACT) -> bytes:
+def _reference(made: CanonicalRecord, contract: EntityContract = CONTRACT) -> bytes:
     """What fastavro writes for the same record, given as Python values."""
     datum: dict[str, Any] = {}
     for name, value in made.fields.items():
@@ -48,7 +48,7 @@ def _judged(made: CanonicalRecord, contract: EntityContract = CONTRACT) -> bytes
 
 @given(records())
 def test_the_encoder_writes_what_fastavro_writes(made: CanonicalRecord) -> None:
-    assert ENCODE(made) == b"\0\0\0\0\x4d" + _judged(made)
+    assert ENCODE(made) == b"\0\0\0\0\x4d" + _reference(made)
 
 
 @given(records())

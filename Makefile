@@ -16,7 +16,7 @@ setup: $(STAMP)  ## the virtual environment in .venv, from the hashed lock
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sluice needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing what requirements/dev.txt pins into $(VENV): one to five minutes, once"
+	@echo "installing what requirements/dev.txt pins into $(VENV): one to five minutes, once" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

@@ -39,12 +39,14 @@ class _MemberNames(GenerateJsonSchema):
 @lru_cache(maxsize=512)
 def known_members(model: type[RawModel]) -> frozenset[str]:
     """All member names and aliases in a model and in the models inside it."""
-    if not issubclass(model, BaseModel):
-        return frozenset(_properties(msgspec.json.schema(model)))
     try:
-        return frozenset(_properties(model.model_json_schema(schema_generator=_MemberNames)))
-    except PydanticUserError:  # a type inside has no JSON schema: only the outer names are known
-        return frozenset(model.model_fields)
+        if issubclass(model, BaseModel):
+            return frozenset(_properties(model.model_json_schema(schema_generator=_MemberNames)))
+        return frozenset(_properties(msgspec.json.schema(model)))
+    except (PydanticUserError, TypeError):  # a type inside has no JSON schema: only the outer names are known
+        if issubclass(model, BaseModel):
+            return frozenset(model.model_fields)
+        return frozenset(field.encode_name for field in msgspec.structs.fields(model))
 
 
 def _properties(schema: Any) -> Iterator[str]:

@@ -49,16 +49,20 @@ def require_readable(where: str, model: type[RawModel]) -> None:
     if issubclass(model, BaseModel):
         return
     try:
+        unreadable = list(_markers(model, model.__name__, set()))
+        markers = [one for one in unreadable if isinstance(one[1], BeforeValidator) and one[1].func in FROM_NUMBERS]
+        for place, part in unreadable:
+            if (place, part) not in markers:
+                raise SettingsError(
+                    f"{where}: {place}: msgspec cannot read {_shown(part)}. "
+                    "Next: use a type that msgspec reads, or msgspec.Meta, or make the raw model a pydantic model"
+                )
         msgspec.json.Decoder(model)
-        markers = list(_markers(model, model.__name__, set()))
     except (TypeError, NameError) as error:
-        raise SettingsError(f"{where}: msgspec cannot read {model.__name__}: {error}") from None
-    for place, marker in markers:
-        if not isinstance(marker, BeforeValidator) or marker.func not in FROM_NUMBERS:
-            raise SettingsError(
-                f"{where}: {place}: a msgspec Struct cannot contain pydantic's {marker!r}. "
-                "Next: use msgspec.Meta or a Struct, or make the raw model a pydantic model"
-            )
+        raise SettingsError(
+            f"{where}: msgspec cannot read {model.__name__}: {error}. "
+            "Next: use a type that msgspec reads, or make the raw model a pydantic model"
+        ) from None
     if len(dict(markers)) != len(_conversions(model)):
         raise SettingsError(
             f"{where}: a date or time of a change event must be a member of {model.__name__} itself. "
@@ -67,8 +71,9 @@ def require_readable(where: str, model: type[RawModel]) -> None:
 
 
 def _markers(part: Any, place: str, done: set[Any]) -> Iterator[tuple[str, Any]]:
-    """pydantic's models and markers in a Struct and the Structs inside it, with the place of each."""
-    if isinstance(part, type) and issubclass(part, BaseModel):
+    """What only pydantic knows in a Struct and the Structs inside it, with the place of each: models, markers, and
+    types that msgspec takes only as they are, although no JSON contains them."""
+    if isinstance(part, type) and part not in (object, msgspec.UnsetType) and _is_custom(part):
         yield place, part
     if isinstance(part, type) and issubclass(part, msgspec.Struct):
         if part not in done:
@@ -82,6 +87,14 @@ def _markers(part: Any, place: str, done: set[Any]) -> Iterator[tuple[str, Any]]
                 yield place, marker
     for inside in get_args(part)[: 1 if get_origin(part) is Annotated else None]:
         yield from _markers(inside, place, done)
+
+
+def _is_custom(part: type) -> bool:
+    return isinstance(msgspec.inspect.type_info(part), msgspec.inspect.CustomType)
+
+
+def _shown(part: Any) -> str:
+    return part.__name__ if isinstance(part, type) else f"pydantic's {part!r}"
 
 
 def _conversions(model: type[msgspec.Struct]) -> list[tuple[str, Callable[[Any], Any]]]:

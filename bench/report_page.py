@@ -206,7 +206,7 @@ def section(what: str, found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"{found['date']}, {machine['processors']} × {machine['model']}, {machine['memory_gib']} GiB, "
-        f"{machine['system']}; {found['servers']}. {options['rounds']} rounds of {options['n']:,} records, "
+        f"{machine['system']}; {found['servers']}. {options['rounds']} round(s) of {options['n']:,} records, "
         f"{options['keys']:,} keys, {options['partitions']} partitions, {options['processes']} process(es). Versions: "
         + ", ".join(f"{name} {version}" for name, version in found["versions"].items())
         + "."

@@ -75,6 +75,7 @@ def validation_reason(error: ValidationError, known: frozenset[str]) -> str:
 # What msgspec says about the type of a value. Its other texts may quote the value.
 _KINDS = re.compile(
     r"Expected `[\w |]+`, got `\w+`"
+    r"|Expected `\w+` (?:of length )?[<>=]{1,2} [-\d.e+]+"  # a limit that the model declares
     r"|Invalid (?:decimal string|UUID|base64 encoded string|RFC3339 encoded \w+|ISO8601 duration)"
     r"|(?:Integer value|Timestamp|Duration|Number) (?:is )?out of range"
 )

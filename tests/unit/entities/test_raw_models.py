@@ -234,6 +234,8 @@ class WithAnything(msgspec.Struct):
     number: str
     other: object = None
     later: int | msgspec.UnsetType = msgspec.UNSET
+    code: Annotated[str, msgspec.Meta(max_length=3)] = ""
+    rank: Annotated[int, msgspec.Meta(ge=-1)] = 0
 
 
 @mapping(source="hr.people", version=1)
@@ -245,6 +247,13 @@ def test_a_struct_may_take_any_value_and_its_dead_letters_name_its_members() -> 
     assert anything.apply({"number": "1", "other": {"a": 1}, "later": 2})[0].entity_id == "1"
     with pytest.raises(DeadRecord, match="number: Expected str, got int"):
         anything.apply({"number": 1})
+
+
+def test_a_limit_that_the_model_declares_is_named() -> None:
+    with pytest.raises(DeadRecord, match="code: Expected str of length <= 3"):
+        anything.apply({"number": "1", "code": "Secretson"})
+    with pytest.raises(DeadRecord, match="rank: Expected int >= -1"):
+        anything.apply({"number": "1", "rank": -7})
 
 
 @pytest.mark.parametrize(

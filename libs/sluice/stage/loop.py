@@ -253,9 +253,8 @@ class Stage:
         self._note_durable(self._delivery.deliver(batch, self._assignment.owned.values(), self._reader))
         self._delivered_at = time.monotonic()
         self._records_max = min(self._settings.batch_records_max, self._records_max * 2)
-        self._delivery.commit_offsets(
-            self._reader
-        )  # of the previous batch: Kafka stores them while this one is written
+        # Those of the previous batch: Kafka stores them while this batch is written.
+        self._delivery.commit_offsets(self._reader)
 
     def _finish(self) -> None:
         """Wait until the batch in flight is durable, and commit its offsets."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import orjson
 from msgspec.structs import astuple
 
-from sluice.entities import EntityContract
+from sluice.entities import Entity, EntityContract, Identity, prefer
 from sluice.errors import DeadRecord
 from sluice.kafka import LogReader
 from sluice.kafka.log import Partition
@@ -29,6 +29,18 @@ from support.memory_store import MemoryStore
 
 IN, OUT, STATE = "contributions.person", "canonical.person", "state.merger.contributions.person"
 SOURCES = ("hr", "erp")
+
+
+class Person(Entity):
+    number: Annotated[str, Identity()]
+    name: Annotated[str, prefer("hr", "erp")]
+    pay: str | None
+
+
+class PersonByErp(Entity, name="person"):
+    number: Annotated[str, Identity()]
+    name: Annotated[str, prefer("erp", "hr")]
+    pay: str | None
 
 
 class MergerBench:

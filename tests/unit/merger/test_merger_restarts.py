@@ -4,31 +4,17 @@ nothing older than what it published, whatever its local state lost."""
 from __future__ import annotations
 
 import ast
-from typing import Annotated
 from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.entities import Entity, Identity, prefer
 from sluice.stage.batch import Batch
 from sluice.state import view as view_module
 from sluice_merger import partition as partition_module
 from support.memory_store import MemoryStore
-from support.merging_bench import IN, OUT, STATE, MergerBench
-
-
-class Person(Entity):
-    number: Annotated[str, Identity()]
-    name: Annotated[str, prefer("hr", "erp")]
-    pay: str | None
-
-
-class PersonByErp(Entity, name="person"):
-    number: Annotated[str, Identity()]
-    name: Annotated[str, prefer("erp", "hr")]
-    pay: str | None
+from support.merging_bench import IN, OUT, STATE, MergerBench, Person, PersonByErp
 
 
 def drained() -> MergerBench:

@@ -13,23 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.entities import Entity, EntityContract, Identity, Scale, prefer
+from sluice.entities import Entity, EntityContract, Identity, Scale
 from sluice.stage.batch import OUTPUT_BYTES_MAX
 from sluice.state.expiry import DELETED_KEYS_KEPT_S
 from sluice_merger import claims as entity_claims
-from support.merging_bench import IN, OUT, MergerBench
-
-
-class Person(Entity):
-    number: Annotated[str, Identity()]
-    name: Annotated[str, prefer("hr", "erp")]
-    pay: str | None
-
-
-class PersonByErp(Entity, name="person"):
-    number: Annotated[str, Identity()]
-    name: Annotated[str, prefer("erp", "hr")]
-    pay: str | None
+from support.merging_bench import IN, OUT, MergerBench, Person, PersonByErp
 
 
 class Typed(Entity, name="person"):

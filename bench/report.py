@@ -21,6 +21,8 @@ from bench.rounds import OURS
 
 PAGE = HERE / "docs" / "benchmarks.md"
 README = HERE / "README.md"
+OPTIONS = {"merger": ["--n", "200_000", "--keys", "1_000_000"]}
+"""The options of a benchmark whose defaults are too small to answer its question: a merger with a large state."""
 
 
 def main() -> int:
@@ -55,7 +57,7 @@ def part(name: str, against: str | None) -> Any:
     """Measure a part of the report: a benchmark, a profile or a curve. Blocks for minutes to hours. Raises
     CalledProcessError if a run fails."""
     if name in BENCHMARKS:
-        return measured(name, ["--against", against] if against else [])
+        return measured(name, [*OPTIONS.get(name, ()), *(["--against", against] if against else [])])
     if name in PROFILES:
         what, arguments = PROFILES[name]
         return measured(what, ["--profile", *arguments.split()])

@@ -42,8 +42,10 @@ SETTINGS = {
     "auto.create.topics.enable": "false",
     "message.max.bytes": MESSAGE_BYTES_MAX,
     "replica.fetch.max.bytes": MESSAGE_BYTES_MAX,
-    "num.network.threads": 2,
-    "num.io.threads": 4,
+    # Few threads, because each request wakes one of each kind. On two cores at 500 changes a second, the whole pipeline's
+    # median latency was 108 ms, and 115 ms with 2 and 4 threads.
+    "num.network.threads": 1,
+    "num.io.threads": 2,
     "background.threads": 2,
     # The broker's log cleaner allocates its whole deduplication buffer at its start; the default is 128 MiB.
     "log.cleaner.dedupe.buffer.size": 8 * 2**20,

@@ -42,8 +42,8 @@ SETTINGS = {
     "auto.create.topics.enable": "false",
     "message.max.bytes": MESSAGE_BYTES_MAX,
     "replica.fetch.max.bytes": MESSAGE_BYTES_MAX,
-    # Few threads, because each request wakes one of each kind. On two cores at 500 changes a second, the whole pipeline's
-    # median latency was 108 ms, and 115 ms with 2 and 4 threads.
+    # Few threads, because each request wakes one of each kind. On two cores at 500 changes a second, the whole
+    # pipeline's median latency was 108 ms, and 115 ms with 2 and 4 threads.
     "num.network.threads": 1,
     "num.io.threads": 2,
     "background.threads": 2,

@@ -234,12 +234,15 @@ class Mapping:
         return self._dead("missing-member" if missing else "wrong-type", f"{self.source}.{self.stream}: {reason}")
 
     def _failed(self, error: BaseException, details: str) -> DeadRecord:
-        """The dead letter for an `error` that the author's code raised. It names the mapping and the line that
-        raised."""
+        """The dead letter for an `error` that the author's code raised. It names the mapping, the line that raised, and
+        a missing name if the mapping's code contains it."""
         at = raised_at(error) or self.at
         if isinstance(error, UsedUnclaimed):
             return DeadRecord("mapping-failed", f"{error} (mapping {self.name}, {at}{details})")
-        return DeadRecord("mapping-failed", f"{type(error).__name__} in mapping {self.name}, {at}{details}")
+        kind = type(error).__name__
+        if isinstance(error, AttributeError | NameError) and error.name in self.text.names:
+            kind += f" ({error.name})"
+        return DeadRecord("mapping-failed", f"{kind} in mapping {self.name}, {at}{details}")
 
     def _misfit(self, error: ValidationError) -> DeadRecord:
         """The dead letter if a model that the author's function creates refuses a value.

@@ -105,6 +105,13 @@ class MappingText:
                     words.setdefault(word, SourceLine(self._file, node.lineno))
         return words
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names and attributes that the function's code reads. They are no content of a record."""
+        nodes = list(ast.walk(self._parsed()[1]))
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        return frozenset(names | {node.attr for node in nodes if isinstance(node, ast.Attribute)})
+
     def _claims(self, tree: ast.AST) -> Iterator[ast.Call]:
         """The calls that create the entity, under any name that the entity class has in the file."""
         for node in ast.walk(tree):

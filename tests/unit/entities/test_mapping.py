@@ -271,6 +271,21 @@ def test_a_model_of_the_authors_that_raises_parks_the_record() -> None:
 
 
 @mapping(source="erp.stock", version=1)
+def misspelt(raw: Dated) -> Stock:
+    return Stock(number=raw.numbr)  # type: ignore[attr-defined]
+
+
+@mapping(source="erp.stock", version=1)
+def chosen(raw: Dated) -> Stock:
+    return Stock(number=getattr(raw, raw.id))
+
+
+def test_a_missing_name_is_shown_only_if_the_code_contains_it() -> None:
+    assert _dead(misspelt, {"id": "H1"}).reason.startswith("AttributeError (numbr) in mapping misspelt,")
+    assert _dead(chosen, {"id": "Secretson"}).reason.startswith("AttributeError in mapping chosen,")
+
+
+@mapping(source="erp.stock", version=1)
 def split(raw: Dated) -> list[Output[Stock]]:
     return [Output(raw.since, Stock(number="H1"))]
 

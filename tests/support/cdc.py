@@ -171,6 +171,7 @@ class Source:
             return True
 
         eventually(created, f"{topic} is created")
+        Topics(admin).await_leaders([topic])
 
     # ── durable state ───────────────────────────────────────────────────────────────────────────────────────
 

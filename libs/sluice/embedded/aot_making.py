@@ -19,8 +19,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from sluice.embedded import aot, ports, processes
 from sluice.embedded.aot import NAME, OLDEST_MAJOR, AotCache
@@ -34,6 +34,7 @@ from sluice.embedded.processes import Command
 from sluice.embedded.registry import API, RegistryServer
 from sluice.embedded.state_lock import try_lock
 from sluice.errors import SluiceError
+from sluice.kafka.topics import Topics
 
 STOP_DEADLINE_S = 300.0
 
@@ -83,11 +84,9 @@ def _train_kafka(layout: Layout, fetched: FetchedArtifacts, record: Sequence[str
     config: dict[str, Any] = {"bootstrap.servers": broker.bootstrap_servers}
     admin = AdminClient(config)
     admin.create_topics([NewTopic("warm", 1, 1, config={"cleanup.policy": "compact"})])["warm"].result(60)
-    admin.describe_topics(TopicCollection(["warm"]))["warm"].result(60)
+    Topics(admin, 60).await_leaders(["warm"])  # a broker does not know a topic in the moment after its creation
     topic = ConfigResource(ResourceType.TOPIC, "warm")
     admin.describe_configs([topic])[topic].result(60)
-    at = TopicPartition("warm", 0)
-    admin.list_offsets({at: OffsetSpec.latest()})[at].result(60)
     consumer = Consumer({**config, "group.id": "warm", "group.protocol": "consumer", "auto.offset.reset": "earliest"})
     consumer.subscribe(["warm"])
     producer = Producer({**config, "transactional.id": "warm", "compression.type": "zstd"})
@@ -95,7 +94,7 @@ def _train_kafka(layout: Layout, fetched: FetchedArtifacts, record: Sequence[str
     for _ in range(600):  # the group assigns the partition within a minute
         if consumer.poll(0.1) or consumer.assignment():
             break
-    consumer.committed([at], timeout=60)
+    consumer.committed([TopicPartition("warm", 0)], timeout=60)
     producer.begin_transaction()
     producer.produce("warm", b"up", b"key")
     producer.send_offsets_to_transaction([TopicPartition("warm", 0, 0)], consumer.consumer_group_metadata(), 60)

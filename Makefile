@@ -48,7 +48,7 @@ test-fast: $(STAMP)  ## unit and contract tests only
 breakages: $(STAMP)  ## break each promise on purpose and see its test go red
 	@$(BIN)/python bench/breakages.py $(ARGS)
 
-bench: aot       ## speed compared with the peers: WHAT=mapper|merger|sink|end_to_end
+bench: aot       ## speed compared with the peers: WHAT=cdc|mapper|merger|sink|end_to_end
 	@$(BIN)/python -m bench --what $(or $(WHAT),mapper) $(ARGS)
 
 bench-report: aot  ## run all benchmarks and growth curves, and write docs/benchmarks.md: hours

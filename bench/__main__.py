@@ -1,4 +1,4 @@
-"""`make bench WHAT=mapper|merger|sink|end_to_end`: measures Sluice's stages and their peers on the same servers.
+"""`make bench WHAT=cdc|mapper|merger|sink|end_to_end`: measures Sluice's stages and their peers on the same servers.
 
 Lines for people go to stderr. The last line on stdout is one JSON object with the result. Exit code 1: a contestant
 gave a wrong result or none.
@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
-from bench import end_to_end, mapper, merger, options, sink
+from bench import cdc, end_to_end, mapper, merger, options, sink
 from bench.checkouts import HERE
 from bench.contestant import Contestant
 from bench.options import Options
@@ -35,6 +35,7 @@ class Bench(Protocol):
 
 
 BENCHES: dict[str, tuple[Callable[[Options], list[Contestant]], Callable[[Options, BenchServers], Bench]]] = {
+    "cdc": (cdc.contestants, cdc.CdcBench),
     "mapper": (mapper.contestants, mapper.MapperBench),
     "merger": (merger.contestants, merger.MergerBench),
     "sink": (sink.contestants, sink.SinkBench),

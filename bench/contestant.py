@@ -16,7 +16,8 @@ A peer is a subclass of `Contestant`. To add one, write a module in `bench/peers
   connector over its REST API, and resume it.
 * Start-up is not timed: a run is timed from the first sample with 10 % of the results to the last result committed.
 
-The formats of inputs and outputs are in the docstrings of `bench/mapper.py`, `bench/sink.py` and `bench/end_to_end.py`.
+The formats of inputs and outputs are in the docstrings of `bench/cdc.py`, `bench/mapper.py`, `bench/sink.py` and
+`bench/end_to_end.py`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Job:
     `inputs`, `output`: topics; all of them have `partitions` partitions. `records`: how many input records will be on
     the topics. `processes`: how many processes share the work. `schema`, `table`: the schema of the target table, and
     the table as `schema.table`; empty if the contestant writes no table. `source_dsn`, `source_table`: the database and
-    the table that a CDC peer follows.
+    the table that a CDC peer follows. `for_latency`: the harness measures latency in this start, so that a peer which
+    has settings for it uses them.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Job:
     table: str = ""
     source_dsn: str = ""
     source_table: str = ""
+    for_latency: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The job for a peer that runs in another Python: all values are texts, numbers or lists."""
@@ -123,12 +126,14 @@ class Contestant(ABC):
     `name`: the key of its figures in the result. `share`: how many times `--n` records it gets in a run. A slow
     contestant gets fewer. A fast one gets more, because it fetches 100,000 records before its first result. `commits`:
     whether it commits the offsets of its input. `key_column`: the column of its table that has the entity's id.
+    `first_run_is_slow`: one process serves all runs, so `cdc` lets it make a run that does not count.
     """
 
     name: str
     share: float = 1.0
     commits: bool = True
     key_column: str = "entity_id"
+    first_run_is_slow: bool = False
 
     @abstractmethod
     def build(self, progress: Progress) -> Mapping[str, str]:

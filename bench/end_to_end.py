@@ -155,26 +155,13 @@ class EndToEndBench:
 
     def _latencies(self, job: Job, key: str, ids: list[str]) -> list[float]:
         """Milliseconds from the commit of a source row to the commit of its target row, of each id."""
-        of_target = _commit_times(job.dsn, identifier(job.table), key, ids)
-        of_source = _commit_times(job.source_dsn, identifier(source_table.TABLE), "id", ids)
+        of_target = source_table.commit_times(job.dsn, identifier(job.table), key, ids)
+        of_source = source_table.commit_times(job.source_dsn, identifier(source_table.TABLE), "id", ids)
         return [(of_target[one] - of_source[one]) * 1_000 for one in ids]
 
     def _remove(self, job: Job) -> None:
         """Drop the slot, the databases and the topics of a run."""
-        with psycopg.connect(self._servers.servers.postgres.dsn(), autocommit=True) as connection:
-            for dsn in (job.source_dsn, job.dsn):
-                database = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
-                connection.execute(
-                    "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
-                    " WHERE database = %s AND active_pid IS NOT NULL",
-                    [database],
-                )
-                connection.execute(
-                    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s",
-                    [database],
-                )
-                name = sql.Identifier(str(database))
-                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        self._servers.drop_databases([job.source_dsn, job.dsn])
         self._servers.topics.delete(job.prefix)
         shutil.rmtree(job.folder, ignore_errors=True)
 
@@ -183,13 +170,3 @@ def _sums(dsn: str, query: sql.Composed) -> tuple[int, int, Decimal]:
     with psycopg.connect(dsn) as connection:
         records, quantity, amount = connection.execute(query).fetchall()[0]
     return int(records), int(quantity), Decimal(amount)
-
-
-def _commit_times(dsn: str, table: sql.Identifier, key: str, ids: list[str]) -> dict[str, float]:
-    """When the current version of each row was committed: seconds since 1970, by id."""
-    query = sql.SQL(
-        "SELECT {key}::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM {table}"
-        " WHERE {key} = ANY(%s)"
-    ).format(key=sql.Identifier(key), table=table)
-    with psycopg.connect(dsn) as connection:
-        return dict(connection.execute(query, [ids]).fetchall())

@@ -24,8 +24,12 @@ from sluice.embedded.fetching import Progress
 REQUIREMENTS = ("py-spy==0.4.1",)
 SAMPLES_PER_S = 200
 THREADS_EVERY_S = 0.25
-LOOP = re.compile(r"\b_turn \([^;]*sluice/stage/loop\.py:\d+\);")
-"""Only samples below this frame count as work of the loop. The others are the start of the process and idle threads."""
+LOOP = re.compile(
+    r"\b_turn \([^;]*(sluice/stage/loop|sluice_ingress_cdc/stream)\.py:\d+\);"
+    r"|\b(publish|read) \([^;]*sluice_ingress_cdc/(publisher|snapshot)\.py:\d+\);"
+)
+"""Only samples below one of these frames count as work of the loop. The others are the start of the process and idle
+threads."""
 LINES_MAX = 20
 OWN = re.compile(r"\(((\S*/)?(sluice\w*|sources|entities)/|<)(?!frozen)")
 """Frames of this project and of the author's files. Time of a library counts for the own function that called it."""

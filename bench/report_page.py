@@ -17,16 +17,27 @@ PANELS = ("records/s", "client CPU s per million", "RSS MiB")
 
 
 class Curve(NamedTuple):
-    """A growth curve of one stage. `points`: the load, and the options of the run that measures it."""
+    """A growth curve of one stage. `points`: the load, and the options of the run that measures it. `memory_within`:
+    the goal is that the memory of no point differs by more than this part from that of the first; 0 for no goal."""
 
     name: str
     what: str
     title: str
     x_label: str
     points: Sequence[tuple[int, str]]
+    memory_within: float = 0.0
 
 
+BACKLOGS = (1_000, 10_000, 100_000, 1_000_000, 3_000_000)
 CURVES = (
+    Curve(
+        "cdc_backlog",
+        "cdc",
+        "ingress-cdc: changes that wait when it starts",
+        "changes",
+        [(n, f"--n {n} --keys 50_000 --phases catch_up") for n in BACKLOGS],
+        memory_within=0.1,
+    ),
     Curve(
         "mapper_backlog",
         "mapper",
@@ -85,6 +96,7 @@ CURVES = (
 
 
 PROFILES = {
+    "profile_cdc": ("cdc", "--n 600_000 --keys 50_000"),
     "profile_mapper": ("mapper", "--n 600_000"),
     "profile_merger": ("merger", "--n 300_000"),
     "profile_sink": ("sink", "--n 600_000"),
@@ -115,6 +127,14 @@ class Goal(NamedTuple):
 
 
 GOALS = (
+    Goal("cdc", "changes/s ÷ Debezium, tuned", ("ratios", "tuned"), 1.5),
+    Goal("cdc", "changes/s ÷ Debezium with its default settings", ("ratios", "default"), 2.5),
+    Goal("cdc", "rows/s of a snapshot ÷ Debezium, tuned", ("ratios", "snapshot_tuned"), 1.3),
+    Goal("cdc", "client CPU of Debezium, tuned ÷ ours", ("client_cpu_ratios", "tuned"), 2),
+    Goal("cdc", "RSS of the process, MiB", ("process_rss_mib", OURS), 150, is_most=True),
+    Goal("cdc", "first record after the start of the process, s", ("first_result_s", OURS), 1.5, is_most=True),
+    Goal("cdc", "latency p99, ms", ("latency_ms", OURS, "p99"), 60, is_most=True),
+    Goal("cdc", "processors used at 500 changes/s", ("latency_ms", OURS, "cores"), 0.2, is_most=True),
     Goal("mapper", "rate ÷ Quix Streams", ("ratios", "quix"), 2),
     Goal("mapper", "rate ÷ the bare loop", ("ratios", "bare"), 0.3),
     Goal("mapper", "rate ÷ the older commit", ("ratios", "before"), 12),
@@ -171,14 +191,20 @@ def summary(results: Mapping[str, Any]) -> Iterator[str]:
             cost = found["cpu_s_per_million"][OURS]
             cpu = f"{cost['client']}, {cost['broker']}, {cost['postgres']}"
             yield f"| `{what}` | {found['ours']:,} | {others or 'none'} | {cpu} |"
-    if latency := results.get("end_to_end", {}).get("latency_ms"):
+    for what, of in (("cdc", "from commit to topic"), ("end_to_end", "from commit to golden row")):
+        yield from latency_line(results.get(what, {}).get("latency_ms"), of)
+
+
+def latency_line(latency: Mapping[str, Any] | None, of: str) -> Iterator[str]:
+    """A line about the latencies of a benchmark, if it has any. `of`: from where to where."""
+    if latency:
         times = "; ".join(
             f"{name} {one['p50']:.0f}, {one['p99']:.0f}"
             for name, one in latency.items()
             if name not in (CONTROL, BEFORE)
         )
         yield ""
-        yield f"Latency of a change at 500 changes a second, p50 and p99 in ms: {times}."
+        yield f"Latency {of} at 500 changes a second, p50 and p99 in ms: {times}."
 
 
 def section(what: str, found: Mapping[str, Any]) -> Iterator[str]:
@@ -194,12 +220,14 @@ def section(what: str, found: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for name in found["cpu_s_per_million"]:
         yield row(name, found)
+    if "snapshot" in found:
+        yield from snapshot(found)
     if "latency_ms" in found:
         yield ""
-        yield "| | p50 ms | p99 ms | changes/s |"
-        yield "|---|---|---|---|"
+        yield "| | p50 ms | p99 ms | changes/s | processors used |"
+        yield "|---|---|---|---|---|"
         for name, one in found["latency_ms"].items():
-            yield f"| {name} | {one['p50']} | {one['p99']} | {one['changes_per_s']} |"
+            yield f"| {name} | {one['p50']} | {one['p99']} | {one['changes_per_s']} | {one.get('cores', '')} |"
     lines = [line for goal in GOALS if goal.what == what and (line := goal.line(found))]
     if lines:
         yield from ["", "| goal | measured | |", "|---|---|---|", *lines]
@@ -212,6 +240,20 @@ def section(what: str, found: Mapping[str, Any]) -> Iterator[str]:
         + "."
     )
     yield ""
+
+
+def snapshot(found: Mapping[str, Any]) -> Iterator[str]:
+    """The table of the snapshots of a benchmark, with the time to the first record of a start with a backlog."""
+    yield ""
+    yield "| | snapshot, rows/s | ours is × | client CPU s per million | broker | Postgres | first record s |"
+    yield "|---|---|---|---|---|---|---|"
+    ours = found["snapshot"][OURS]["rate"]
+    for name, one in found["snapshot"].items():
+        ratio = "" if name == OURS else f"{ours / one['rate']:.2f}"
+        first = found["first_result_s"][name]
+        yield (
+            f"| {name} | {one['rate']:,} | {ratio} | {one['client']} | {one['broker']} | {one['postgres']} | {first} |"
+        )
 
 
 def row(name: str, found: Mapping[str, Any]) -> str:
@@ -240,6 +282,16 @@ def growth(curve: Curve, found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f"| {one['load']:,} | {one['rate']:,} | {one['client']} | {one['broker']} | {one['postgres']} "
             f"| {one['rss_mib']} | {one['first_result_s']} |"
         )
+    if curve.memory_within:
+        yield from ["", memory_goal(curve, [one["rss_mib"] for one in found])]
+
+
+def memory_goal(curve: Curve, rss_mib: Sequence[float]) -> str:
+    """Whether the memory of every point of a curve is near that of the first."""
+    most = max(abs(one / rss_mib[0] - 1) for one in rss_mib)
+    verdict = "reached" if most <= curve.memory_within else "missed"
+    goal = f"the RSS of no point differs by more than {curve.memory_within:.0%} from that of the first"
+    return f"Goal: {goal}; it differs by {most:.0%}: {verdict}."
 
 
 def profile(what: str, found: Mapping[str, Any]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,9 +58,13 @@ def line(name: str, run: Figures) -> str:
         f"RSS {run.rss_mib:.0f} MiB",
         f"other processes {run.other:.0%}",
     ]
+    if run.snapshot_rate:
+        parts.append(f"snapshot {run.snapshot_rate:,.0f}/s, client CPU {run.snapshot_client:.1f}")
     if run.changes_per_s:
         reached = f"at {run.changes_per_s:.0f} changes/s"
         parts.append(f"latency p50 {run.latency_p50_ms:.0f} ms, p99 {run.latency_p99_ms:.0f} ms {reached}")
+    if run.latency_cores:
+        parts.append(f"{run.latency_cores:.0%} of a processor")
     return "; ".join(parts)
 
 
@@ -81,7 +85,10 @@ def result(
         "what": options.what,
         "ours": round(ours),
         "peers": peers,
-        "ratios": with_best_forms({name: round(ours / medians[name].rate, 3) for name in peers}, FORMS),
+        "ratios": {
+            **with_best_forms({name: round(ours / medians[name].rate, 3) for name in peers}, FORMS),
+            **snapshot_ratios(medians, peers),
+        },
         "control": {"rate": round(medians[CONTROL].rate), "ratio": round(ours / medians[CONTROL].rate, 3)}
         if CONTROL in medians
         else None,
@@ -90,11 +97,13 @@ def result(
             for name, one in medians.items()
             if name != OURS
         },
+        **client_cpu_ratios(options, medians),
         "cpu_s_per_million": {
             name: {"client": round(one.client, 1), "broker": round(one.broker, 1), "postgres": round(one.postgres, 1)}
             for name, one in medians.items()
         },
         **latencies(medians),
+        **snapshots(medians),
         "first_result_s": {name: round(one.first_s, 2) for name, one in medians.items()},
         **restarts(options, medians),
         "rss_mib": {name: round(one.rss_mib) for name, one in medians.items()},
@@ -123,11 +132,43 @@ def latencies(medians: Mapping[str, Figures]) -> dict[str, Any]:
             "p50": round(one.latency_p50_ms, 1),
             "p99": round(one.latency_p99_ms, 1),
             "changes_per_s": round(one.changes_per_s),
+            **({"cores": round(one.latency_cores, 3)} if one.latency_cores else {}),
         }
         for name, one in medians.items()
         if one.latency_p99_ms
     }
     return {"latency_ms": found} if found else {}
+
+
+def snapshots(medians: Mapping[str, Figures]) -> dict[str, Any]:
+    """The member `snapshot`, if the benchmark measures snapshots: rows per second, and processor seconds per million
+    rows."""
+    found = {
+        name: {
+            "rate": round(one.snapshot_rate),
+            "client": round(one.snapshot_client, 1),
+            "broker": round(one.snapshot_broker, 1),
+            "postgres": round(one.snapshot_postgres, 1),
+        }
+        for name, one in medians.items()
+        if one.snapshot_rate
+    }
+    return {"snapshot": found} if found else {}
+
+
+def snapshot_ratios(medians: Mapping[str, Figures], peers: Iterable[str]) -> dict[str, float]:
+    """How many times as fast as a peer Sluice publishes a snapshot, as `snapshot_<peer>`."""
+    rates = {name: medians[name].snapshot_rate for name in peers}
+    return {f"snapshot_{name}": round(medians[OURS].snapshot_rate / rate, 3) for name, rate in rates.items() if rate}
+
+
+def client_cpu_ratios(options: Options, medians: Mapping[str, Figures]) -> dict[str, Any]:
+    """The member `client_cpu_ratios` of the benchmark of CDC: how many times as much processor time of its own a peer
+    needs."""
+    ours = medians[OURS].client
+    if options.what != "cdc" or not ours:
+        return {}
+    return {"client_cpu_ratios": {name: round(one.client / ours, 3) for name, one in medians.items() if name != OURS}}
 
 
 def with_best_forms(ratios: Mapping[str, float], forms: Mapping[str, str]) -> dict[str, float]:

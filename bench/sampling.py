@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,6 +53,8 @@ class Figures:
     children. `other`: the part (0 to 1) of the machine's processors that other processes used meanwhile. `first_s`: the
     seconds from the start of the process to its first result. `measured`: the number of results that were timed.
     `latency_p50_ms`, `latency_p99_ms`: latencies at the rate `changes_per_s`; 0 if the run measures no latency.
+    `latency_cores`: how many processors the client used at that rate. `snapshot_*`: as `rate`, `client`, `broker` and
+    `postgres`, for the rows of a snapshot; 0 if the run measures no snapshot.
     """
 
     rate: float
@@ -67,6 +69,11 @@ class Figures:
     latency_p50_ms: float = 0.0
     latency_p99_ms: float = 0.0
     changes_per_s: float = 0.0
+    latency_cores: float = 0.0
+    snapshot_rate: float = 0.0
+    snapshot_client: float = 0.0
+    snapshot_broker: float = 0.0
+    snapshot_postgres: float = 0.0
 
 
 class Memory(NamedTuple):
@@ -80,13 +87,22 @@ class Memory(NamedTuple):
         return Memory(max(self.together, sum(of_each)), max([self.largest, *of_each]))
 
 
-def figures(samples: Sequence[Sample], total: int, memory: Memory, cores: int) -> Figures:
+def figures(
+    samples: Sequence[Sample],
+    total: int,
+    memory: Memory,
+    cores: int,
+    start_at: float | None = None,
+    started_at: float | None = None,
+) -> Figures:
     """The figures of a run from its samples; the last sample is the first one in which everything was committed.
 
-    Start-up and the first tenth are not timed: the results of the first timed sample are subtracted, too. Raises
-    BenchError if too few results remain.
+    Start-up and the first results, `start_at` (0 to 1; None for `START_AT`) of all, are not timed: the results of the
+    first timed sample are subtracted, too. `started_at`: when the process was started; None if the first sample shows
+    it. Raises BenchError if too few results remain.
     """
-    start = next((one for one in samples if one.done >= total * START_AT), samples[-1])
+    timed_from = total * (START_AT if start_at is None else start_at)
+    start = next((one for one in samples if one.done >= timed_from), samples[-1])
     end = samples[-1]
     measured, seconds = total - start.done, end.at_s - start.at_s
     if measured < total * MEASURED_MIN or seconds <= 0:
@@ -104,7 +120,7 @@ def figures(samples: Sequence[Sample], total: int, memory: Memory, cores: int) -
         rss_mib=memory.together / 2**20,
         process_mib=memory.largest / 2**20,
         other=max(0.0, other / (seconds * cores)),
-        first_s=next(one for one in samples if one.done).at_s - samples[0].at_s,
+        first_s=next(one for one in samples if one.done).at_s - (samples[0].at_s if started_at is None else started_at),
         measured=measured,
     )
 
@@ -119,17 +135,22 @@ class ServerPids:
 
 
 def timed_run(
-    running: Running, servers: ServerPids, progress: Callable[[], RunProgress], total: int, deadline_s: float
+    running: Running,
+    servers: ServerPids,
+    progress: Callable[[], RunProgress],
+    total: int,
+    deadline_s: float,
+    start_at: float | None = None,
+    started_at: float | None = None,
 ) -> Figures:
-    """Watch a contestant that was just started until everything is committed. Raises BenchError if it dies or takes
-    longer than `deadline_s`."""
+    """Watch a contestant that was just started until everything is committed. `start_at`, `started_at`: as of
+    `figures`. Raises BenchError if it dies or takes longer than `deadline_s`."""
     samples: list[Sample] = []
     memory = Memory()
-    started_at = rss_read_at = time.monotonic()
+    watched_from = rss_read_at = time.monotonic()
     while True:
         state = progress()
-        pids = usage.tree(running.pids())
-        samples.append(_sample(state.done, pids, servers))
+        samples.append(sample(state.done, running, servers))
         now = samples[-1].at_s
         if now - rss_read_at >= RSS_EVERY_S or state.finished:
             memory, rss_read_at = (
@@ -137,10 +158,10 @@ def timed_run(
                 now,
             )
         if state.finished:
-            return figures(samples, total, memory, os.cpu_count() or 1)
+            return figures(samples, total, memory, os.cpu_count() or 1, start_at, started_at)
         if died := running.died():
             raise BenchError(f"{state.done} of {total} results existed when {died}")
-        if now - started_at > deadline_s:
+        if now - watched_from > deadline_s:
             raise BenchError(f"only {state.done} of {total} results after {deadline_s:.0f} s; {running.last_lines()}")
         time.sleep(EVERY_S)
 
@@ -162,11 +183,12 @@ def percentile(values: Sequence[float], part: float) -> float:
     return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
 
 
-def _sample(done: int, pids: Iterable[int], servers: ServerPids) -> Sample:
+def sample(done: int, running: Running, servers: ServerPids) -> Sample:
+    """The processor time of a contestant, the servers and the machine now. `done`: results that exist."""
     return Sample(
         time.monotonic(),
         done,
-        usage.cpu_s(pids),
+        usage.cpu_s(usage.tree(running.pids())),
         usage.cpu_s(servers.broker),
         usage.cpu_s(usage.tree(servers.postgres)),
         time.process_time() + usage.cpu_s(servers.registry),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import psycopg
+from psycopg import sql
 
 from bench.sampling import ServerPids
 from bench.topics import Topics
@@ -19,6 +22,12 @@ DURABILITY = (
     "Postgres with fsync and synchronous_commit; Kafka as it is shipped (no fsync per record; one broker, no replica)"
 )
 """The servers keep Sluice's own settings for embedded servers, in the durable form that `sluice up` uses."""
+
+END_READERS = (
+    "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
+    " WHERE database = %s AND active_pid IS NOT NULL"
+)
+DROP_SLOTS = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s"
 
 
 @dataclass
@@ -43,6 +52,16 @@ class BenchServers:
     def database(self, name: str) -> str:
         """The DSN of a new database."""
         return self.servers.postgres.create_database(name)
+
+    def drop_databases(self, dsns: Iterable[str]) -> None:
+        """Drop databases and their slots. Connections of others are ended."""
+        with psycopg.connect(self.servers.postgres.dsn(), autocommit=True) as connection:
+            for dsn in dsns:
+                database = str(psycopg.conninfo.conninfo_to_dict(dsn)["dbname"])
+                for statement in (END_READERS, DROP_SLOTS):
+                    connection.execute(statement, [database])
+                name = sql.Identifier(database)
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
     def pids(self) -> ServerPids:
         found = self.servers.pids

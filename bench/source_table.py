@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
+from psycopg import sql
 
 from bench import ledger
 
@@ -99,3 +100,13 @@ def _commit_changes(dsn: str, changes: Sequence[tuple[int, bool]], start_at: flo
             else:
                 one = ledger.entry(number, 1, size)
                 connection.execute(UPDATE, (one.quantity, one.amount, one.changed_at, one.id))
+
+
+def commit_times(dsn: str, table: sql.Identifier, key: str, ids: list[str]) -> dict[str, float]:
+    """When the current version of each row was committed: seconds since 1970, by id."""
+    query = sql.SQL(
+        "SELECT {key}::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM {table}"
+        " WHERE {key} = ANY(%s)"
+    ).format(key=sql.Identifier(key), table=table)
+    with psycopg.connect(dsn) as connection:
+        return dict(connection.execute(query, [ids]).fetchall())

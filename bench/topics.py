@@ -78,10 +78,12 @@ class Topics:
             raise RuntimeError(f"{topic}: the broker refused records: {failed[:1]}")
         return count
 
-    def ends(self, topics: Sequence[str], partitions: int) -> dict[Partition, int]:
-        """The high watermark of each partition: records of open transactions and control records count."""
+    def ends(self, topics: Sequence[str], partitions: int, committed: bool = False) -> dict[Partition, int]:
+        """The high watermark of each partition: records of open transactions and control records count. `committed`:
+        the last stable offset instead, up to which every transaction has ended."""
         asked = {TopicPartition(topic, p): OffsetSpec.latest() for topic in topics for p in range(partitions)}
-        answers = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED)
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        answers = self._admin.list_offsets(asked, isolation_level=level)
         return {(at.topic, at.partition): answer.result(WAIT_S).offset for at, answer in answers.items()}
 
     def committed(self, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:

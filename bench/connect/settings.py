@@ -33,6 +33,14 @@ def converter(which: Literal["key", "value"], form: Format, registry_url: str) -
     }
 
 
+def plain_json(which: Literal["key", "value"]) -> Settings:
+    """A converter that writes JSON without schemas."""
+    return {
+        f"{which}.converter": "org.apache.kafka.connect.json.JsonConverter",
+        f"{which}.converter.schemas.enable": "false",
+    }
+
+
 def jdbc_sink(job: Job, topic: str) -> Settings:
     """Debezium's JDBC sink from a topic to `job.table`, without converters and key. It upserts, and creates no
     table."""
@@ -95,3 +103,10 @@ TUNED_POSTGRES_SOURCE: Settings = {
     "producer.override.linger.ms": 0,
     "producer.override.compression.type": "lz4",
 }
+"""The settings found best for latency."""
+
+
+def tuned_postgres_source(*, for_latency: bool) -> Settings:
+    """The settings that were found best for latency, or for a backlog: the connector then collects larger batches."""
+    for_backlog: Settings = {} if for_latency else {"poll.interval.ms": 50, "producer.override.linger.ms": 20}
+    return {**TUNED_POSTGRES_SOURCE, **for_backlog}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench.contestant import Contestant, PythonPeer
 from bench.peers.debezium_jdbc import DebeziumJdbc
+from bench.peers.debezium_source import DebeziumSource
 from bench.peers.jdbc_sink import JdbcSink
 
 
@@ -39,6 +40,10 @@ class UpsertSink(PythonPeer):
 
 
 PEERS: Mapping[str, Mapping[str, Callable[[], Contestant]]] = {
+    "cdc": {
+        "tuned": lambda: DebeziumSource("tuned", tuned=True),
+        "default": lambda: DebeziumSource("default", tuned=False),
+    },
     "mapper": {"quix": QuixMapper, "bytewax": BytewaxMapper, "bare": BareMapper},
     "merger": {},
     "sink": {

@@ -6,12 +6,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from bench import end_to_end, mapper, merger, peers, sampling, sink
+from bench import cdc, cdc_check, end_to_end, mapper, merger, peers, sampling, sink
 from bench.contestant import Contestant, PythonPeer
 from bench.options import Options
 from bench.rounds import OURS
@@ -28,7 +29,7 @@ RECORDS = 1_000
 def whole_runs_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand records may come at once. A run is then timed from the start of its process."""
     monkeypatch.setattr(sampling, "START_AT", 0.0)
-    for module in (mapper, merger, sink, end_to_end):
+    for module in (cdc, mapper, merger, sink, end_to_end):
         monkeypatch.setattr(module, "DEADLINE_S", within(120))
 
 
@@ -99,6 +100,32 @@ def test_sink_runs_change_half_of_the_rows_and_add_the_other_half(bench: BenchSe
         assert complete(running.run(with_our_python(peers.PEERS["sink"]["upsert"]), "upsert_0_0"))
     finally:
         running.close()
+
+
+def test_a_followed_table_is_copied_caught_up_with_and_its_latencies_are_measured(
+    bench: BenchServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cdc, "CHANGES_PER_S", 50)
+    monkeypatch.setattr(cdc, "WARM_UP_S", 1)
+    monkeypatch.setattr(cdc, "COUNTED_S", 2)
+    chosen = options("cdc")
+    [ours] = cdc.contestants(chosen)
+    found = cdc.CdcBench(chosen, bench).run(ours, "ours_0_0")
+    assert complete(found)
+    assert found.snapshot_rate > 0
+    assert 0 < found.latency_p50_ms <= found.latency_p99_ms
+    assert 0 < found.latency_cores < 2
+
+
+def test_events_of_a_followed_table_that_miss_a_change_give_no_figure(
+    bench: BenchServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = cdc_check.events
+    monkeypatch.setattr(cdc_check, "events", lambda messages: list(events(messages))[:-1])
+    chosen = replace(options("cdc"), phases=("catch_up",))
+    [ours] = cdc.contestants(chosen)
+    with pytest.raises(BenchError, match="ours_0_0: the snapshot has 999 rows, expected 1000"):
+        cdc.CdcBench(chosen, bench).run(ours, "ours_0_0")
 
 
 def test_a_whole_pipeline_is_fed_and_its_latencies_are_read(

@@ -17,6 +17,9 @@ from bench.options import RECORDS, parse
         (["--what", "mapper", "--partitions", "-1"], "less than 1"),
         (["--what", "mapper", "--peers", "quicks"], "no peer quicks; there are quix, bytewax, bare"),
         (["--what", "mapper", "--fast"], "unrecognized"),
+        (["--what", "cdc", "--peers", "jdbc"], "no peer jdbc; there are tuned, default"),
+        (["--what", "cdc", "--phases", "restart"], "no phase restart; there are snapshot, catch_up, latency"),
+        (["--what", "cdc", "--profile", "--phases", "snapshot,catch_up"], "a profile shows one phase"),
     ],
 )
 def test_a_wrong_argument_is_named_and_the_exit_code_is_2(
@@ -50,3 +53,9 @@ def test_peers_are_all_some_or_none() -> None:
     assert parse(["--what", "mapper"]).peers is None
     assert parse(["--what", "mapper", "--peers", "bare,quix"]).peers == ("bare", "quix")
     assert parse(["--what", "mapper", "--peers", "none"]).peers == ()
+
+
+def test_phases_are_in_the_order_of_a_run() -> None:
+    assert parse(["--what", "cdc"]).phases == ("snapshot", "catch_up", "latency")
+    assert parse(["--what", "cdc", "--phases", "latency,snapshot"]).phases == ("snapshot", "latency")
+    assert parse(["--what", "cdc", "--profile"]).phases == ("catch_up",)

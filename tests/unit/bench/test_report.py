@@ -57,6 +57,35 @@ def test_a_missed_goal_is_named_like_a_reached_one(folder: Path) -> None:
     require_xml((folder / "mapper.svg").read_text())
 
 
+def test_the_section_of_cdc_shows_snapshots_first_records_and_latencies(folder: Path) -> None:
+    found = {
+        **FOUND,
+        "peers": {"tuned": 20_000, "default": 10_000},
+        "ratios": {"tuned": 1.5, "default": 3.0, "snapshot_tuned": 1.25},
+        "client_cpu_ratios": {"tuned": 2.5},
+        "cpu_s_per_million": {"ours": COST, "tuned": COST, "default": COST},
+        "rss_mib": {"ours": 150, "tuned": 2000, "default": 2000},
+        "other": {"ours": 0.0, "tuned": 0.0, "default": 0.0},
+        "snapshot": {"ours": {**COST, "rate": 50_000}, "tuned": {**COST, "rate": 40_000}},
+        "first_result_s": {"ours": 0.9, "tuned": 0.4},
+        "latency_ms": {"ours": {"p50": 20.0, "p99": 61.0, "changes_per_s": 500, "cores": 0.15}},
+    }
+    text = "\n".join(report_page.section("cdc", found))
+    assert "| tuned | 40,000 | 1.25 | 10.0 | 4.0 | 0.0 | 0.4 |" in text
+    assert "| rows/s of a snapshot ÷ Debezium, tuned ≥ 1.3 | 1.25 | missed |" in text
+    assert "| client CPU of Debezium, tuned ÷ ours ≥ 2 | 2.5 | reached |" in text
+    assert "| first record after the start of the process, s ≤ 1.5 | 0.9 | reached |" in text
+    assert "| ours | 20.0 | 61.0 | 500 | 0.15 |" in text
+    assert "| latency p99, ms ≤ 60 | 61 | missed |" in text
+    assert "| processors used at 500 changes/s ≤ 0.2 | 0.15 | reached |" in text
+
+
+def test_memory_that_grows_with_the_backlog_misses_its_goal() -> None:
+    curve = next(one for one in report_page.CURVES if one.name == "cdc_backlog")
+    assert report_page.memory_goal(curve, [100, 95, 109]).endswith("it differs by 9%: reached.")
+    assert report_page.memory_goal(curve, [100, 112, 100]).endswith("it differs by 12%: missed.")
+
+
 def test_only_the_figures_of_the_page_are_replaced() -> None:
     text = f"head\n{report_page.BEGIN}\nold\n{report_page.END}\ntail\n"
     assert report_page.with_figures(text, "new") == f"head\n{report_page.BEGIN}\nnew\n{report_page.END}\ntail\n"
@@ -73,7 +102,7 @@ def test_the_readme_has_a_line_for_each_benchmark() -> None:
     lines = list(report_page.summary({"mapper": FOUND, "end_to_end": end_to_end}))
     assert "| `mapper` | 30,000 | quix 20,000; bare 90,000 | 10.0, 4.0, 0.0 |" in lines
     assert "| `end_to_end` | 30,000 | none | 10.0, 4.0, 0.0 |" in lines
-    assert lines[-1] == "Latency of a change at 500 changes a second, p50 and p99 in ms: ours 70, 250."
+    assert lines[-1] == "Latency from commit to golden row at 500 changes a second, p50 and p99 in ms: ours 70, 250."
     assert report_page.BEGIN in report.README.read_text()
 
 

@@ -116,3 +116,13 @@ def test_the_result_has_latencies_where_they_were_measured() -> None:
     run = replace(QUIET, latency_p50_ms=12.34, latency_p99_ms=99.99, changes_per_s=499.6)
     said = result(Options("end_to_end", 1000, 1000), {"ours": [run], "control": [run]}, {}, {})
     assert said["latency_ms"]["ours"] == {"p50": 12.3, "p99": 100.0, "changes_per_s": 500}
+
+
+def test_the_result_of_cdc_has_ratios_of_snapshots_and_of_the_clients_processor_time() -> None:
+    ours = replace(QUIET, snapshot_rate=600.0, latency_p99_ms=50.0, latency_cores=0.1234, changes_per_s=500)
+    tuned = replace(QUIET, rate=500, client=25, snapshot_rate=400.0)
+    found = result(Options("cdc", 1000, 1000), {"ours": [ours], "tuned": [tuned], "default": [QUIET]}, {}, {})
+    assert found["ratios"] == {"tuned": 2.0, "default": 1.0, "snapshot_tuned": 1.5}
+    assert found["client_cpu_ratios"] == {"tuned": 2.5, "default": 1.0}
+    assert found["snapshot"]["tuned"]["rate"] == 400
+    assert found["latency_ms"]["ours"]["cores"] == 0.123

@@ -12,7 +12,7 @@ pytest_plugins = [
     "support.servers",
     "support.shared",
 ]
-LONGEST_FIRST = ("scenario", "integration", "contract", "unit")
+LONGEST_FIRST = ("scenario", "differential", "integration", "contract", "unit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

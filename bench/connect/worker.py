@@ -52,15 +52,16 @@ rootLogger.appenderRef.out.ref = out
 class ConnectWorker(Server):
     """A Kafka Connect worker on loopback. It ends with the process that started it.
 
-    `layout`: of the directory for its files, among them the offsets of its source connectors.
+    `layout`: of the directory for its files, among them the offsets of its source connectors. `heap`: the size of the
+    JVM's heap.
     """
 
     name = "connect"
     stop_signals = (signal.SIGTERM, signal.SIGKILL)
 
-    def __init__(self, layout: Layout, bootstrap_servers: str, progress: Progress = silent) -> None:
+    def __init__(self, layout: Layout, bootstrap_servers: str, progress: Progress = silent, heap: str = HEAP) -> None:
         super().__init__(layout, choose([self.name], seed=time.monotonic_ns()))
-        self._bootstrap_servers, self._progress = bootstrap_servers, progress
+        self._bootstrap_servers, self._progress, self._heap = bootstrap_servers, progress, heap
 
     def prepare(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,7 @@ class ConnectWorker(Server):
         }
 
     def command(self, definitions: Sequence[str]) -> Command:
-        jvm = [f"-Xms{HEAP}", f"-Xmx{HEAP}", "-Dlog4j2.configurationFile=log4j2.properties"]
+        jvm = [f"-Xms{self._heap}", f"-Xmx{self._heap}", "-Dlog4j2.configurationFile=log4j2.properties"]
         flags = [*jvm, *(f"-D{definition}" for definition in definitions)]
         class_path = ":".join(map(str, self._class_path))
         main = "org.apache.kafka.connect.cli.ConnectStandalone"

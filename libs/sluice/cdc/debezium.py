@@ -16,6 +16,7 @@ import orjson
 import structlog
 
 from sluice.cdc.column_json import PgType, json_writer
+from sluice.cdc.event_form import SLUICE_FORM, EventForm
 from sluice.cdc.pgoutput import NEW_ROW_AT, UNCHANGED, Delete, Insert, Relation, Row, Update, Value
 from sluice.cdc.row_code import compile_row
 from sluice.errors import Bug, SluiceError
@@ -89,6 +90,7 @@ class TableEvents:
         key_columns: Sequence[str],
         types: Mapping[int, PgType],
         reread: Set[str] = frozenset(),
+        form: EventForm = SLUICE_FORM,
     ) -> None:
         names = [c.name for c in relation.columns]
         self.relation = relation
@@ -96,7 +98,7 @@ class TableEvents:
         self._key_at = _indexes(names, key_columns)
         self._identity_at = [i for i, c in enumerate(relation.columns) if c.in_identity]
         self._reread_at = {i for i, name in enumerate(names) if name in reread}
-        self._writers = [json_writer(types, c.type_oid, c.typmod) for c in relation.columns]
+        self._writers = [json_writer(types, c.type_oid, c.typmod, form) for c in relation.columns]
         self._row_template = _template(names)
         self._key_template = _template(key_columns)
         self._identity_template = _template([names[i] for i in self._identity_at])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any
 
-from sluice.cdc.column_json import ToJson, is_verbatim
+from sluice.cdc.values.writer import ToJson, verbatim
 from sluice.errors import Bug
 from sluice.generated_code import run_generated
 
@@ -55,7 +55,7 @@ def compile_row(
         "    at += 2",
     ]
     for i, writer in enumerate(writers):
-        value = "data[at + 5 : end]" if is_verbatim(writer) else f"w{i}(data[at + 5 : end])"
+        value = "data[at + 5 : end]" if writer is verbatim else f"w{i}(data[at + 5 : end])"
         lines.append(_COLUMN.format(i=i, value=value, in_key=i in key_at).strip("\n"))
     values = "".join(f"v{i}, " for i in range(len(writers)))
     key = "".join(f"v{i}, " for i in key_at)

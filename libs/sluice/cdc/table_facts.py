@@ -238,9 +238,9 @@ def current_name(connection: Connection, oid: int, where: str) -> str | None:
 
 
 def load_types(connection: Connection, where: str) -> dict[int, PgType]:
-    """Every array and domain type of the database, by oid."""
+    """Every array, domain and user-defined type of the database, by oid."""
     found = query(connection, "types", where)
-    return {r["oid"]: PgType(r["oid"], r["element"], r["base"], r["base_typmod"]) for r in found}
+    return {r["oid"]: PgType(**r) for r in found}
 
 
 def _facts(row: dict[str, Any]) -> TableFacts:

@@ -1,6 +1,6 @@
 """Chooses the writer of a column's values: from Postgres' text format to JSON, in the form of the source's events.
 
-With the form of Sluice (`SLUICE_FORM`):
+With the form of Sluice (`DEFAULT_FORM`):
 
 | Postgres                | JSON                                                                            |
 |-------------------------|---------------------------------------------------------------------------------|
@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
-from sluice.cdc.event_form import SLUICE_FORM, EventForm
+from sluice.cdc.event_form import DEFAULT_FORM, EventForm
 from sluice.cdc.values import geometry
 from sluice.cdc.values.arrays import array, flat_array
 from sluice.cdc.values.binaries import bits_writer, bytea_writer
@@ -60,7 +60,7 @@ class PgType(NamedTuple):
     is_enum: bool = False
 
 
-def json_writer(types: Mapping[int, PgType], oid: int, typmod: int, form: EventForm = SLUICE_FORM) -> ToJson:
+def json_writer(types: Mapping[int, PgType], oid: int, typmod: int, form: EventForm = DEFAULT_FORM) -> ToJson:
     """The function that converts the text of a non-null value of type `oid` to JSON. `types`: the types that are not
     built in, and all arrays, by oid. `typmod`: the column's type modifier, -1 if none."""
     known = types.get(oid, PgType(oid))

@@ -16,7 +16,7 @@ import orjson
 import structlog
 
 from sluice.cdc.column_json import PgType, json_writer
-from sluice.cdc.event_form import SLUICE_FORM, EventForm
+from sluice.cdc.event_form import DEFAULT_FORM, EventForm
 from sluice.cdc.pgoutput import NEW_ROW_AT, UNCHANGED, Delete, Insert, Relation, Row, Update, Value
 from sluice.cdc.row_code import compile_row
 from sluice.errors import Bug, SluiceError
@@ -90,7 +90,7 @@ class TableEvents:
         key_columns: Sequence[str],
         types: Mapping[int, PgType],
         reread: Set[str] = frozenset(),
-        form: EventForm = SLUICE_FORM,
+        form: EventForm = DEFAULT_FORM,
     ) -> None:
         names = [c.name for c in relation.columns]
         self.relation = relation

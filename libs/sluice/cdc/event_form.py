@@ -67,7 +67,7 @@ class EventForm:
     exact: bool = False
 
 
-SLUICE_FORM = EventForm()
+DEFAULT_FORM = EventForm()
 
 
 def debezium_defaults() -> EventForm:

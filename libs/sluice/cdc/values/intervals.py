@@ -11,6 +11,7 @@ from sluice.cdc.values.writer import ToJson, string
 _DAYS_PER_MONTH = 30.4375
 _MONTH_US = 2_629_800_000_000  # 30.4375 days
 _DAY_US = 86_400_000_000
+_INT64 = range(-(2**63), 2**63)
 _INFINITY_US = {b"infinity": 2**63 - 1, b"-infinity": -(2**63)}
 
 
@@ -59,7 +60,10 @@ def _us(text: bytes) -> bytes:
         return b"%d" % _INFINITY_US[text]
     i = parse_interval(text)
     months, minutes = i.years * 12 + i.months, i.hours * 60 + i.minutes
-    return b"%d" % (months * _MONTH_US + i.days * _DAY_US + minutes * 60_000_000 + i.us)
+    us = months * _MONTH_US + i.days * _DAY_US + minutes * 60_000_000 + i.us
+    if us not in _INT64:
+        raise ValueError("an interval of more than 292,000 years has no number of µs in 64 bits")
+    return b"%d" % us
 
 
 def _exact_us(text: bytes) -> bytes:
@@ -71,7 +75,7 @@ def _exact_us(text: bytes) -> bytes:
     whole = int(i.us / 1_000_000)
     second = whole + (i.us - whole * 1_000_000) / 1_000_000.0
     seconds = ((days * 24 + i.hours) * 60 + i.minutes) * 60 + second
-    return b"%d" % max(-(2**63), min(2**63 - 1, int(seconds * 1e6)))
+    return b"%d" % max(_INT64[0], min(_INT64[-1], int(seconds * 1e6)))
 
 
 def _iso(text: bytes) -> bytes:

@@ -22,9 +22,9 @@ _INT64 = range(-(2**63), 2**63)
 # The number of µs that Postgres' JDBC driver uses for the infinities.
 _INFINITY_US = {b"infinity": 9_223_372_036_825_200_000, b"-infinity": -9_223_372_036_832_400_000}
 # Debezium's dates for the infinities: constants that no other date equals.
-_DEBEZIUM_DATES = {b"infinity": b"-5877611-06-21", b"-infinity": b"-5877611-06-22"}
-_DEBEZIUM_DAYS = {b"infinity": b"-2147472692", b"-infinity": b"-2147472691"}
-_DEBEZIUM_MOMENTS = {b"infinity": b"+294247-01-10T04:00:25.2", b"-infinity": b"-290308-12-21T19:59:27.6"}
+_DEBEZIUM_DATES = {b"infinity": b"+5877611-06-21", b"-infinity": b"-5877611-06-22"}
+_DEBEZIUM_DAYS = {b"infinity": b"2146033979", b"-infinity": b"-2147472691"}
+_DEBEZIUM_MOMENTS = {b"infinity": b"+292278994-08-16T23:00:00", b"-infinity": b"-292275055-05-16T23:00:00"}
 
 
 class _Days(dict[bytes, bytes]):
@@ -70,14 +70,14 @@ def timestamp_writer(form: EventForm, typmod: int) -> ToJson:
     match form.times:
         case "isostring":
             return _exact_iso_timestamp if form.exact else _iso_timestamp
-        case "connect":
-            return _exact_timestamp_ms if form.exact else _timestamp_ms
         case "nanoseconds":
             return _exact_timestamp_ns if form.exact else _timestamp_ns
+        case "connect":
+            return _timestamp_ms
         case "adaptive" | "adaptive_time_microseconds" if 0 <= typmod <= 3:
-            return _exact_timestamp_ms if form.exact else _timestamp_ms
+            return _timestamp_ms
         case _:
-            return timestamp_us
+            return _exact_timestamp_us if form.exact else timestamp_us
 
 
 @lru_cache(maxsize=16)
@@ -161,14 +161,20 @@ set_inline(
 )
 
 
+def _exact_timestamp_us(text: bytes) -> bytes:
+    """The arithmetic of Java: seconds that are too many µs for 64 bits become the largest number of µs, and adding
+    their fraction starts again from the smallest."""
+    if text in _INFINITY_US:
+        return b"%d" % (_INT64[-1] if text == b"infinity" else _INT64[0])
+    seconds, fraction_us = divmod(_us(text), 1_000_000)
+    us = min(seconds * 1_000_000, _INT64[-1]) + fraction_us
+    return b"%d" % (us if us in _INT64 else us - 2**64)
+
+
 def _timestamp_ms(text: bytes) -> bytes:
-    # The infinities keep their number of µs: no timestamp of Postgres has so many ms.
+    # For the infinities, the JDBC driver has the same number of ms and of µs: no timestamp of Postgres has so many ms.
     us = _us(text)
     return b"%d" % (us if text in _INFINITY_US else us // 1_000)
-
-
-def _exact_timestamp_ms(text: bytes) -> bytes:
-    return b"%d" % (_us(text) // 1_000)
 
 
 def _timestamp_ns(text: bytes) -> bytes:
@@ -244,8 +250,8 @@ def _timetz(text: bytes) -> bytes:
 
 def _timetz_utc(text: bytes) -> bytes:
     time, offset = _split_offset(text)
-    if time[:2] == b"24":
-        return b'"24:00:00Z"' if offset == b"+00" else b"null"
+    if text == b"24:00:00+00":
+        return b'"24:00:00Z"'
     if offset.count(b":") > 1:
         return b"null"
     hours, _, minutes = offset[1:].partition(b":")

@@ -72,7 +72,7 @@ def money_writer(form: EventForm) -> ToJson:
 
 
 def base64_of(unscaled: int) -> bytes:
-    """The base64 of the fewest bytes that hold the number in two's complement, big endian."""
+    """The base64 of the number in two's complement, big endian, in as few bytes as possible."""
     size = (unscaled if unscaled >= 0 else ~unscaled).bit_length() // 8 + 1
     return b64encode(unscaled.to_bytes(size, "big", signed=True))
 

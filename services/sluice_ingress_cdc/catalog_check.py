@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
 from sluice.cdc.connection import Connection
+from sluice.cdc.eligibility import ineligibility
 from sluice.cdc.publication import drop_from_publication, publication_fault
 from sluice.cdc.slots import wal_inserted
 from sluice.cdc.source_errors import source_errors
@@ -30,7 +31,6 @@ from sluice.cdc.table_facts import (
 from sluice.errors import EnvironmentFault
 from sluice.kafka.topics import Topics
 from sluice.names import INGRESS_CDC, Names
-from sluice_ingress_cdc.eligibility import ineligibility
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.table_changes import XIDS, TableCheck
 

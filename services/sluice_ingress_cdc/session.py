@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from sluice.cdc.connection import Connection, connect
 from sluice.cdc.debezium import EventSource
+from sluice.cdc.eligibility import eligibility_fault
 from sluice.cdc.publication import ensure_publication
 from sluice.cdc.replication import ReplicationStream
 from sluice.cdc.slots import drop_slot, slot_state
@@ -36,7 +37,6 @@ from sluice_ingress_cdc.catalog_check import (
     raw_topics,
     read_catalogs,
 )
-from sluice_ingress_cdc.eligibility import eligibility_fault
 from sluice_ingress_cdc.periodic_tasks import PeriodicTasks, WatchResults
 from sluice_ingress_cdc.records import SlotTargets, TableTarget
 from sluice_ingress_cdc.session_context import SNAPSHOT_RETRY_AFTER_MAX_S, SessionContext

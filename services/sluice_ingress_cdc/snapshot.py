@@ -20,6 +20,7 @@ from psycopg import sql
 from sluice.cdc.column_json import PgType
 from sluice.cdc.connection import Connection, connect
 from sluice.cdc.debezium import TableEvents, TransactionInfo
+from sluice.cdc.eligibility import eligibility_fault
 from sluice.cdc.pgoutput import Row
 from sluice.cdc.slots import CREATE_DEADLINE_S, CreatedSlot, create_slot
 from sluice.cdc.source_errors import source_errors
@@ -31,7 +32,6 @@ from sluice.position import Position
 from sluice.raw.writing import RawRecord, sweep_markers
 from sluice.times import now_us
 from sluice_ingress_cdc.catalog_check import RawTopic
-from sluice_ingress_cdc.eligibility import eligibility_fault
 from sluice_ingress_cdc.publisher import OUTAGE_MAX_S
 from sluice_ingress_cdc.records import (
     CONTENT_TYPE,

@@ -24,9 +24,9 @@ from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 from typing import NamedTuple
 
+from sluice.cdc.eligibility import ineligibility
 from sluice.cdc.pgoutput import Relation
 from sluice.cdc.table_facts import BoundColumn, ColumnFacts, PublicationFacts, TableBinding, TableFacts, binding_of
-from sluice_ingress_cdc.eligibility import ineligibility
 
 # The oids of text and varchar: a value has the same spelling in both types.
 _SAME_TEXT = {25, 1043}

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from sluice.cdc.eligibility import ineligibility
 from sluice.cdc.table_facts import TableFacts
-from sluice_ingress_cdc.eligibility import ineligibility
 from support.table_facts import FACTS, LEAF, PARTITIONED, V17, V18, WITH_GENERATED
 
 INELIGIBLE = {

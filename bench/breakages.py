@@ -43,6 +43,13 @@ BREAKAGES = [
         "tests/integration/cdc/test_cdc_confirmation.py::test_the_lsn_confirmed_never_exceeds_the_watermark",
     ),
     Breakage(
+        "a value left out is read only when its transaction is visible",
+        "services/sluice_ingress_cdc/source_queries.py",
+        "            raise NotVisibleYet\n",
+        "            pass\n",
+        "tests/integration/cdc/test_cdc_invisible_commits.py::test_a_value_left_out_is_read_only_when_its_transaction_is_visible",
+    ),
+    Breakage(
         "a row refuses an older canonical record",
         "libs/sluice/golden/sql/upsert.sql",
         "WHERE (t._topic_epoch, t._offset) <= (excluded._topic_epoch, excluded._offset)",

@@ -14,12 +14,12 @@ The assembler decides three things that all promises of this stage depend on:
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from sluice.cdc.column_json import PgType
-from sluice.cdc.debezium import CannotFollow, ChangeEvent, RereadRow, TableEvents, TransactionInfo
-from sluice.cdc.pgoutput import Begin, Commit, Delete, Insert, Relation, Truncate, Update, decode, new_row_of
+from sluice.cdc.debezium import CannotFollow, ChangeEvent, NoRow, TableEvents, TransactionInfo
+from sluice.cdc.pgoutput import Begin, Commit, Delete, Insert, Relation, Row, Truncate, Update, decode, new_row_of
 from sluice.cdc.watermarks import Mark
 from sluice.errors import Bug
 from sluice.headers import ORIGIN_HEADER, POSITION_HEADER
@@ -49,8 +49,20 @@ class TableShape(NamedTuple):
     reread: frozenset[str]
 
 
-DecideShape = Callable[[str, Relation], TableShape | None]
-"""Effect: decide whether the table of a stream can be followed in the shape that the log shows. None: it is blocked."""
+class NotVisibleYet(Exception):
+    """The source must be queried about an event, but other sessions do not see the event's transaction yet.
+
+    A commit that waits for a synchronous standby is in the log, but not visible: a query would return older values. The
+    message was not processed; the caller must feed the same message again later.
+    """
+
+
+DecideShape = Callable[[str, Relation, int], TableShape | None]
+"""Effect: decide whether the table of a stream can be followed in the shape that the log shows. The last argument is
+the id of the transaction that contains the message. None: the table is blocked. May raise NotVisibleYet."""
+RereadRow = Callable[[TableEvents, Sequence[bytes], int], "Row | NoRow"]
+"""Effect: read the current row of a table with a primary key (text values, in key order) from the source. The last
+argument is the id of the event's transaction. May raise NotVisibleYet."""
 OnVerdict = Callable[[str, TableVerdict], None]
 """Effect: apply a verdict about the table of a stream; an event of the table led to the verdict."""
 OnTruncate = Callable[[str, int], None]
@@ -157,7 +169,10 @@ class Assembler:
         return self.mark > self._taken
 
     def feed(self, payload: bytes, lsn: int) -> None:
-        """Process one message of the output plugin. `lsn`: its place in the log."""
+        """Process one message of the output plugin. `lsn`: its place in the log.
+
+        Raises NotVisibleYet if the message cannot be processed yet; then feed it again before any other message.
+        """
         kind = payload[0]
         if kind in _ROW_OR_TRUNCATE or (kind == _MESSAGE and payload[1] & _TRANSACTIONAL):
             transaction = self._open
@@ -165,7 +180,11 @@ class Assembler:
                 raise Bug("pgoutput: a change outside of a transaction")
             transaction.ordinal += 1
             if transaction.ordinal > transaction.published_to:
-                self._event(payload, lsn, transaction)
+                try:
+                    self._event(payload, lsn, transaction)
+                except NotVisibleYet:
+                    transaction.ordinal -= 1  # the message comes again
+                    raise
         elif kind != _MESSAGE:
             # A logical message outside of transactions is no event, and the server does not resend it.
             self._structure(payload)
@@ -207,7 +226,7 @@ class Assembler:
         target = self._targets.by_oid.get(relation.oid)
         if target is None or target.stream in self._dropped:
             return None
-        shape = self._decide_shape(target.stream, relation)
+        shape = self._decide_shape(target.stream, relation, self._open.info.xid or 0 if self._open else 0)
         if shape is None:
             self._dropped.add(target.stream)
             return None
@@ -270,7 +289,8 @@ class Assembler:
         if isinstance(message, Insert):
             return events.inserted(message, transaction.info, lsn)
         if isinstance(message, Update):
-            return events.updated(message, transaction.info, lsn, self._reread_row)
+            xid = transaction.info.xid or 0
+            return events.updated(message, transaction.info, lsn, lambda table, key: self._reread_row(table, key, xid))
         return events.deleted(message, transaction.info, lsn)
 
     def _sweep(self, table: tuple[TableEvents, TableTarget] | None, transaction: OpenTransaction) -> None:

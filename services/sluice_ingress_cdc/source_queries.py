@@ -8,13 +8,13 @@ import psycopg
 from psycopg import sql
 
 from sluice.cdc.column_json import PgType
-from sluice.cdc.connection import Connection, connect
+from sluice.cdc.connection import Connection, connect, query
 from sluice.cdc.debezium import NoRow, TableEvents
 from sluice.cdc.pgoutput import Relation, Row
 from sluice.cdc.source_errors import source_errors
 from sluice.cdc.table_facts import TableFacts, load_types
 from sluice.cdc.watermarks import FOLLOWED
-from sluice_ingress_cdc.assembler import TableShape
+from sluice_ingress_cdc.assembler import NotVisibleYet, TableShape
 from sluice_ingress_cdc.catalog_check import RawTopic, check_catalogs, read_catalogs
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.table_changes import columns_to_reread, relation_verdict
@@ -34,7 +34,9 @@ _UNREADABLE = (
 class SourceQueries:
     """Queries the source on a connection that opens at the first query. The caller closes it with the stream.
 
-    A query raises Transient if the source does not answer, and EnvironmentFault if it refuses the query.
+    A query about an event raises NotVisibleYet if a new snapshot does not contain the event's transaction yet. The log
+    contains a transaction that waits for a synchronous standby; other sessions read the values from before it. A query
+    raises Transient if the source does not answer, and EnvironmentFault if it refuses the query.
     """
 
     def __init__(self, slot: SlotSettings, tables: FollowedTables, topics: Mapping[str, RawTopic]) -> None:
@@ -44,14 +46,15 @@ class SourceQueries:
         self._connection: Connection | None = None
         self._types: dict[int, PgType] | None = None
         self._known_oids: set[int] = set()
+        self._visible_xid = 0
 
-    def decide_shape(self, name: str, relation: Relation) -> TableShape | None:
+    def decide_shape(self, name: str, relation: Relation, xid: int) -> TableShape | None:
         """Decide by the catalogs and by its new shape in the log (`relation`) whether table `name` is followed.
 
         Returns the shape to follow; None if the table is blocked now. The catalogs show a later moment than the event.
         If their shape differs from `relation`, every column is read again when an update leaves it out, until a later
         Relation message shows the later shape. Columns added at the end are no difference: the columns before them are
-        the same.
+        the same. `xid`: the transaction that contains `relation`.
         """
         bound = self._tables.bounds.get(name)
         if bound is None:
@@ -66,13 +69,17 @@ class SourceQueries:
             return None
         facts = catalogs.facts.get(name)
         if facts is None or not _starts_with(facts, relation):
+            # The catalogs may show an earlier moment than the event. Then a new type of a column is unknown, too.
+            self._require_visible(xid)
             reread = frozenset(c.name for c in relation.columns)
         else:
             reread = columns_to_reread(bound, facts)
         return TableShape(self._types_of(relation), reread)
 
-    def reread_row(self, table: TableEvents, key: Sequence[bytes]) -> Row | NoRow:
-        """The current row with primary key `key`, in the columns of the Relation message; else why it is not read."""
+    def reread_row(self, table: TableEvents, key: Sequence[bytes], xid: int) -> Row | NoRow:
+        """The current row with primary key `key`, in the columns of the Relation message; else why it is not read.
+        `xid`: the transaction of the event."""
+        self._require_visible(xid)
         relation = table.relation
         name = sql.Identifier(relation.schema, relation.table)
         columns = sql.SQL(", ").join(sql.Identifier(c.name) for c in relation.columns)
@@ -104,6 +111,13 @@ class SourceQueries:
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+
+    def _require_visible(self, xid: int) -> None:
+        if xid == self._visible_xid:
+            return
+        if not query(self._live(), "is_visible", self._slot.where, xid=xid)[0]["visible"]:
+            raise NotVisibleYet
+        self._visible_xid = xid
 
     def _types_of(self, relation: Relation) -> Mapping[int, PgType]:
         """The array and domain types of the database, by oid. They are read again if `relation` has an unknown type."""

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from sluice.cdc.replication import Keepalive, ReplicationStream
+from sluice.cdc.replication import Keepalive, ReplicationStream, WalData
+from sluice.errors import EnvironmentFault, Transient
 from sluice.stage.signals import Stop
-from sluice_ingress_cdc.assembler import Assembler, SlotBatch
+from sluice_ingress_cdc.assembler import Assembler, NotVisibleYet, SlotBatch
 from sluice_ingress_cdc.session_context import SessionContext
 from sluice_ingress_cdc.tables import FollowedTables, TableChanges
 
@@ -25,6 +26,11 @@ _LINGERS_WITHIN_TRANSACTION = 5
 # A server requests a reply when it shuts down or is about to end the connection. Then the watermark is published after
 # this time, so that a newer LSN can be confirmed. Not at once: every publication is a Kafka transaction.
 _REPLY_INTERVAL_S = 0.5
+# How often the source is asked whether a transaction is visible; after the first time, a fault is active; after the
+# second time, the session ends and the next one tries again.
+_VISIBLE_CHECK_INTERVAL_S = 0.02
+_INVISIBLE_FAULT_AFTER_S = 5.0
+_INVISIBLE_MAX_S = 120.0
 
 
 class Streaming:
@@ -54,6 +60,7 @@ class Streaming:
         self._published_at = time.monotonic()
         self._feedback_due_at = 0.0
         self._reply_requested = False
+        self._waiting = _WaitingFrame(context)
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
 
@@ -72,18 +79,19 @@ class Streaming:
                 # The publisher thread must end before the next session fences the transactional id. Shutdown waits for
                 # it, at most for the time that a Kafka transaction may take.
                 publisher.shutdown(wait=True)
+                self._waiting.release()
                 self._wake_read.close()
                 self._wake_write.close()
 
     def _turn(self, publisher: ThreadPoolExecutor) -> None:
         self._report_progress()
         self._finish_batch()
-        drained = self._read() if self._has_room else True
+        drained = self._read() if self._has_room and self._feed_waiting() else True
         now = time.monotonic()
         if self._under_way is None and self._due(now):
             self._hand_over(publisher, now)
         if now >= self._feedback_due_at:
-            self._stream.confirm(self._confirmable_lsn, reading=self._has_room)
+            self._stream.confirm(self._confirmable_lsn, reading=self._reads)
             self._feedback_due_at = now + self._settings.feedback_interval_s
         if drained:
             self._wait()
@@ -95,6 +103,29 @@ class Streaming:
         bytes_max = self._settings.batch_bytes_max
         return self._assembler.bytes < (bytes_max + bytes_max // 8 if self._assembler.in_transaction else bytes_max)
 
+    @property
+    def _reads(self) -> bool:
+        return self._has_room and self._waiting.frame is None
+
+    def _feed_waiting(self) -> bool:
+        """Feed the frame that could not be processed before. False if it cannot be processed yet."""
+        if self._waiting.frame is None:
+            return True
+        if not self._waiting.is_due or not self._feed(self._waiting.frame):
+            return False
+        self._waiting.release()
+        return True
+
+    def _feed(self, frame: WalData) -> bool:
+        """Feed a frame. If it cannot be processed yet, keep it and return False. The batch can be published meanwhile
+        and the server receives feedback, so that a commit which waits for this very stream can end."""
+        try:
+            self._assembler.feed(frame.payload, frame.lsn)
+        except NotVisibleYet:
+            self._waiting.keep(frame)
+            return False
+        return True
+
     def _read(self) -> bool:
         """Feed the frames that have arrived. False if libpq's buffer may contain more frames, which no socket shows."""
         for frame in self._stream.frames():
@@ -103,7 +134,8 @@ class Streaming:
                 if frame.reply_requested:
                     self._reply_requested, self._feedback_due_at = True, 0.0
                 continue
-            self._assembler.feed(frame.payload, frame.lsn)
+            if not self._feed(frame):
+                break
             if not self._has_room:
                 return False
         if self._collecting_since is None and self._assembler.has_records:
@@ -154,9 +186,50 @@ class Streaming:
         timeout_s = min(self._feedback_due_at - now, 1.0)
         if self._under_way is None and self._collecting_since is not None:
             timeout_s = min(timeout_s, self._collecting_since + self._settings.linger_s - now)
+        if self._waiting.frame is not None:
+            timeout_s = min(timeout_s, _VISIBLE_CHECK_INTERVAL_S)
         sockets: list[int | socket.socket] = [self._wake_read]
-        if self._has_room:
+        if self._reads:
             sockets.append(self._stream.socket)
         ready, _, _ = select.select(sockets, [], [], max(timeout_s, 0.0))
         if self._wake_read in ready:
             self._wake_read.recv(64)
+
+
+class _WaitingFrame:
+    """The frame that waits until its transaction is visible to other sessions of the source; `frame`: None if none."""
+
+    def __init__(self, context: SessionContext) -> None:
+        self._health = context.health
+        self._where = f"{context.slot.where}, slot {context.slot.slot}"
+        self.frame: WalData | None = None
+        self._since = self._asked_at = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the source may be asked again."""
+        return time.monotonic() - self._asked_at >= _VISIBLE_CHECK_INTERVAL_S
+
+    def keep(self, frame: WalData) -> None:
+        """Keep the frame until it can be processed. Raises Transient after `_INVISIBLE_MAX_S`."""
+        self._asked_at = time.monotonic()
+        if self.frame is None:
+            self.frame, self._since = frame, self._asked_at
+        waited_s = self._asked_at - self._since
+        if waited_s < _INVISIBLE_FAULT_AFTER_S:
+            return
+        fault = EnvironmentFault(
+            self._where,
+            "a transaction is in the log, but the source does not show it to other sessions: its commit waits for a "
+            "synchronous standby. The rows that it changed cannot be read before that",
+            "make the standby answer, or take it out of synchronous_standby_names; this setting must not name "
+            "ingress-cdc, for '*' it does",
+        )
+        if waited_s >= _INVISIBLE_MAX_S:
+            raise Transient(str(fault))
+        self._health.fault(self._where, str(fault))
+
+    def release(self) -> None:
+        if self.frame is not None:
+            self.frame = None
+            self._health.resolve(self._where)

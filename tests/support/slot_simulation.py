@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sluice.cdc.debezium import EventSource, NoRow
 from sluice.cdc.pgoutput import Row
-from sluice_ingress_cdc.assembler import Assembler, TableShape
+from sluice_ingress_cdc.assembler import Assembler, RereadRow, TableShape
 from sluice_ingress_cdc.records import SlotTargets, TableTarget
 from sluice_ingress_cdc.table_changes import TableVerdict
 from support import pgoutput_wire as wire
@@ -47,9 +47,11 @@ def assembler(
     targets: SlotTargets = TARGETS,
     on_verdict: Callable[[str, TableVerdict], None] = no_verdict,
     on_truncate: Callable[[str, int], None] = lambda stream, xid: None,
+    reread_row: RereadRow = no_rows,
+    reread: frozenset[str] = frozenset(),
 ) -> Assembler:
     return Assembler(
-        targets, mark, lambda stream, relation: TableShape({}, frozenset()), no_rows, on_verdict, on_truncate
+        targets, mark, lambda stream, relation, xid: TableShape({}, reread), reread_row, on_verdict, on_truncate
     )
 
 

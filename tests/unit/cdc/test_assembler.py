@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.cdc.debezium import NoRow, TableEvents
+from sluice.cdc.pgoutput import UNCHANGED, Row
 from sluice.cdc.watermarks import Mark
 from sluice.headers import OP_HEADER
 from sluice.raw.writing import RawRecord, sweep_key
+from sluice_ingress_cdc.assembler import NotVisibleYet
 from sluice_ingress_cdc.records import ROW_TOO_LARGE
 from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict
 from support import pgoutput_wire as wire
@@ -282,3 +286,28 @@ def test_records_carry_the_commit_time() -> None:
     (record,) = feed(wire.begin(500, 1_700_000_000_123_456), wire.insert(1, [b"1", b"a"]), wire.commit(500, 540))
     assert dict(record.headers)["sluice-origin-ms"] == b"1700000000123"
     assert TARGETS.record_bytes_max > record.size_bytes
+
+
+def test_an_event_that_cannot_be_processed_yet_is_processed_at_its_own_ordinal_later() -> None:
+    visible = [False]
+
+    def reread_row(table: TableEvents, key: Sequence[bytes], xid: int) -> Row | NoRow:
+        assert (list(key), xid) == ([b"1"], 17)
+        if not visible[0]:
+            raise NotVisibleYet
+        return [b"1", b"large"]
+
+    made = assembler(reread_row=reread_row, reread=frozenset({"name"}))
+    for payload in (*sim.SHAPES, wire.begin(500, xid=17), wire.insert(1, [b"7", b"a"])):
+        made.feed(payload, 0)
+    update = wire.update(1, [b"1", UNCHANGED])
+    with pytest.raises(NotVisibleYet):
+        made.feed(update, 0)
+    batch = made.take()
+    assert (positions(batch.records), batch.mark) == ([b"3:500:1"], Mark(500, 1))
+    visible[0] = True
+    made.feed(update, 0)
+    made.feed(wire.commit(500, 540), 0)
+    (record,) = made.take().records
+    assert positions([record]) == [b"3:500:2"]
+    assert json.loads(record.value or b"")["after"] == {"id": 1, "name": "large"}

@@ -41,6 +41,7 @@ SETTINGS = {
     "max_connections": "100",
     "max_wal_senders": "20",
     "max_replication_slots": "20",
+    "max_prepared_transactions": "10",  # a source may commit in two phases, and tests do
     "shared_buffers": "32MB",
     "max_wal_size": "512MB",
     "max_logical_replication_workers": "0",  # there is no subscription, so this saves a process

@@ -66,7 +66,8 @@ class PeriodicTasks:
     def close(self) -> None:
         """End the thread and resolve its faults. Waits at most 1 s: a running call ends by its own deadline."""
         self._closed.set()
-        self._thread.join(timeout=1.0)
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)
         for name, _, _ in self._tasks:
             self._health.resolve(self._about(name))
 

@@ -42,7 +42,7 @@ from sluice_ingress_cdc.records import SlotTargets, TableTarget
 from sluice_ingress_cdc.session_context import SNAPSHOT_RETRY_AFTER_MAX_S, SessionContext
 from sluice_ingress_cdc.snapshot import SnapshotRun, read_source, read_tables
 from sluice_ingress_cdc.source_queries import SourceQueries
-from sluice_ingress_cdc.start import FullSnapshot, plan_start, read_source_at_start
+from sluice_ingress_cdc.start import FullSnapshot, plan_start, read_source_at_start, require_same_slot
 from sluice_ingress_cdc.stream import Streaming
 from sluice_ingress_cdc.table_changes import UnexplainedChange, first_found_at
 from sluice_ingress_cdc.tables import FollowedTables, TableChanges
@@ -193,6 +193,7 @@ class _Session:
         tasks = PeriodicTasks(context, self._check)
         stream = ReplicationStream.start(slot.dsn.reveal(), slot.where, slot.slot, slot.publication, watermark.lsn)
         try:
+            require_same_slot(slot, watermark, stream)
             tasks.start()
             assembler = Assembler(
                 targets,

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from sluice.cdc.connection import connect
 from sluice.cdc.followed_source import FollowedSource, SourceState, read_state, why_not_resumable
-from sluice.cdc.slots import format_lsn
+from sluice.cdc.replication import ReplicationStream
+from sluice.cdc.slots import format_lsn, slot_state, wal_end
 from sluice.cdc.table_facts import publication_facts
 from sluice.cdc.watermarks import SlotWatermark
 from sluice.errors import EnvironmentFault
@@ -68,13 +69,32 @@ def plan_start(
         return FullSnapshot(stored.epoch)
     why = _why_not_resume(stored, source)
     if why:
-        raise EnvironmentFault(
-            _where(source),
-            why,
-            f"run `sluice cdc resnapshot {source.followed.source}`: it reads all {source.tables} tables of the source "
-            "again, through a new slot; an unchanged row is not written again, and a deleted row is retracted",
-        )
+        raise _refused(source.followed, source.tables, why)
     return stored
+
+
+def require_same_slot(slot: SlotSettings, watermark: SlotWatermark, stream: ReplicationStream) -> None:
+    """Check that the slot which `stream` reads still contains every change above `watermark`. Call it before an LSN is
+    confirmed.
+
+    Tables may have been read for hours between the check of the start and the start of the stream. Until the stream was
+    open, anybody could drop the slot and create it again. Raises EnvironmentFault as `plan_start` does.
+    """
+    with connect(slot.dsn.reveal(), slot.where) as connection:
+        found = slot_state(connection, slot.slot, slot.where)
+        end = wal_end(connection, slot.where)
+    why = why_not_resumable(slot, watermark, SourceState(stream.identity, found, end))
+    if why:
+        raise _refused(slot, len(slot.tables), why)
+
+
+def _refused(followed: FollowedSource, tables: int, why: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"{followed.where}, slot {followed.slot}",
+        why,
+        f"run `sluice cdc resnapshot {followed.source}`: it reads all {tables} tables of the source "
+        "again, through a new slot; an unchanged row is not written again, and a deleted row is retracted",
+    )
 
 
 def _first_start(requested_epoch: int, source: SourceAtStart) -> FullSnapshot:

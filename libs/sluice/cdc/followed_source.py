@@ -76,10 +76,26 @@ def why_not_resumable(source: FollowedSource, watermark: SlotWatermark, state: S
     if slot is None:
         return f"slot {source.slot} does not exist any more; {published}"
     if slot.lost:
-        return f"the server has removed log that slot {source.slot} needs; {published}"
+        return f"{why_lost(source.slot, slot.invalidation_reason)}; {published}"
     if slot.confirmed_flush_lsn > watermark.lsn:
         return (
             f"slot {source.slot} starts at {format_lsn(slot.confirmed_flush_lsn)}, and {published}: "
             "it was created again or moved, and the changes in between would be lost"
         )
     return ""
+
+
+_LOST_BECAUSE = {
+    "wal_removed": "the server has removed log that it needs, because of max_slot_wal_keep_size",
+    "rows_removed": "VACUUM on the primary has removed catalog rows that it needs; set hot_standby_feedback = on",
+    "wal_level_insufficient": "wal_level was not logical for some time",
+    "idle_timeout": "no process read it for longer than idle_replication_slot_timeout",
+}
+
+
+def why_lost(slot: str, invalidation_reason: str) -> str:
+    """Why the server has invalidated the slot, as a clause. `invalidation_reason`: as in `SlotState`. Pure."""
+    if not invalidation_reason:
+        return f"the server has removed log that slot {slot} needs"
+    because = _LOST_BECAUSE.get(invalidation_reason, "")
+    return f"the server has invalidated slot {slot} ({invalidation_reason}){because and ': ' + because}"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from psycopg import pq
 
 from sluice.cdc.connection import Connection, connect, run_command
-from sluice.cdc.slots import format_lsn
+from sluice.cdc.slots import SourceIdentity, format_lsn, identify
 from sluice.cdc.source_errors import source_errors
 from sluice.errors import Bug, Transient
 from sluice.times import POSTGRES_EPOCH_US, now_us
@@ -51,9 +51,12 @@ Frame = WalData | Keepalive
 
 
 class ReplicationStream:
-    """The stream of one slot. Only one thread at a time may use it. Every wait has a deadline."""
+    """The stream of one slot. Only one thread at a time may use it. Every wait has a deadline. `identity`: the server
+    that sends the stream. `server_pid`: its process that reads the slot."""
 
-    def __init__(self, connection: Connection, where: str) -> None:
+    def __init__(self, connection: Connection, where: str, identity: SourceIdentity) -> None:
+        self.identity = identity
+        self.server_pid = connection.info.backend_pid
         self._connection = connection
         self._pgconn = connection.pgconn
         self._where = where
@@ -62,20 +65,22 @@ class ReplicationStream:
     @classmethod
     def start(cls, dsn: str, where: str, slot: str, publication: str, from_lsn: int) -> ReplicationStream:
         """Connect and start to stream at `from_lsn`, or at the slot's confirmed LSN if that is higher; the caller must
-        have checked that it is not. Raises Transient or EnvironmentFault if the server does not start the stream."""
+        check that it is not, before it confirms an LSN. While the stream is open, no other session can drop or move the slot.
+        Raises Transient or EnvironmentFault if the server does not start the stream."""
         connection = connect(dsn, where, replication=True)
         command = (
             f'START_REPLICATION SLOT "{slot}" LOGICAL {format_lsn(from_lsn)} '
             f"(proto_version '1', publication_names '{_quoted(publication)}', messages 'true')"
         )
         try:
+            identity = identify(connection, where)
             result = run_command(connection, command, where, START_DEADLINE_S)
             if result.status != pq.ExecStatus.COPY_BOTH:
                 raise Bug(f"{where}: START_REPLICATION answered {result.status}")
         except BaseException:
             connection.close()
             raise
-        return cls(connection, where)
+        return cls(connection, where, identity)
 
     @property
     def socket(self) -> int:

@@ -30,12 +30,24 @@ class SourceIdentity(NamedTuple):
 
 class SlotState(NamedTuple):
     """The state of a slot on the server. `active_pid`: the server process that reads the slot, None if none. `lost`:
-    the server has removed WAL that the slot needs."""
+    the server no longer keeps what the slot needs, so that it can never be read again.
+
+    `invalidation_reason`: why the slot is lost, as the server spells it; empty if it is not lost or the server is older
+    than 17. `at_risk`: the next checkpoint may remove log that the slot needs. `safe_wal_bytes`: how many bytes the
+    server may write before the slot is at risk, None without such a limit. `failover`: standbys keep a copy of the
+    slot. `synced`: this is such a copy. `temporary`: the server drops the slot with the connection that created it.
+    """
 
     confirmed_flush_lsn: int
     restart_lsn: int
     active_pid: int | None
     lost: bool
+    invalidation_reason: str = ""
+    at_risk: bool = False
+    safe_wal_bytes: int | None = None
+    failover: bool = False
+    synced: bool = False
+    temporary: bool = False
 
 
 class CreatedSlot(NamedTuple):
@@ -114,14 +126,26 @@ def slot_state(connection: Connection, slot: str, where: str) -> SlotState | Non
     if not found:
         return None
     row = found[0]
+    other = "name another slot in the pipeline file, or drop this one"
+    if row["slot_type"] != "logical":
+        raise EnvironmentFault(where, f"slot {slot} is a {row['slot_type']} slot, not a logical one", other)
     if row["plugin"] != "pgoutput" or row["database"] != connection.info.dbname:
         raise EnvironmentFault(
-            where,
-            f"slot {slot} belongs to plugin {row['plugin']}, database {row['database']}",
-            "name another slot in the pipeline file, or drop this one",
+            where, f"slot {slot} belongs to plugin {row['plugin']}, database {row['database']}", other
         )
-    lost = row["wal_status"] == "lost" or row["restart_lsn"] is None
-    return SlotState(row["confirmed_flush_lsn"] or 0, row["restart_lsn"] or 0, row["active_pid"], lost)
+    reason = row["invalidation_reason"] or ""
+    return SlotState(
+        confirmed_flush_lsn=row["confirmed_flush_lsn"] or 0,
+        restart_lsn=row["restart_lsn"] or 0,
+        active_pid=row["active_pid"],
+        lost=row["wal_status"] == "lost" or row["restart_lsn"] is None or row["conflicting"] or bool(reason),
+        invalidation_reason=reason,
+        at_risk=row["wal_status"] == "unreserved",
+        safe_wal_bytes=row["safe_wal_size"],
+        failover=row["failover"],
+        synced=row["synced"],
+        temporary=row["temporary"],
+    )
 
 
 def wal_end(connection: Connection, where: str) -> int:

@@ -30,6 +30,10 @@ def _at(**state: Any) -> SourceAtStart:
     return SOURCE._replace(state=SOURCE.state._replace(**state))
 
 
+def _invalidated(reason: str) -> SlotState:
+    return SLOT._replace(lost=True, invalidation_reason=reason)
+
+
 def test_it_resumes_if_slot_and_watermark_match() -> None:
     assert plan_start(STORED, 0, SOURCE) == STORED
     assert plan_start(STORED, 4, SOURCE) == STORED
@@ -42,6 +46,11 @@ def test_it_resumes_if_slot_and_watermark_match() -> None:
         (_at(slot=SLOT._replace(confirmed_flush_lsn=0x5001)), r"starts at 0/5001.*up to 0/5000"),
         (_at(slot=None), r"does not exist any more.*0/5000"),
         (_at(slot=SLOT._replace(lost=True)), r"removed log"),
+        (_at(slot=_invalidated("wal_removed")), r"invalidated.*\(wal_removed\).*max_slot_wal_keep_size"),
+        (_at(slot=_invalidated("idle_timeout")), r"idle_replication_slot_timeout"),
+        (_at(slot=_invalidated("rows_removed")), r"hot_standby_feedback"),
+        (_at(slot=_invalidated("wal_level_insufficient")), r"wal_level"),
+        (_at(slot=_invalidated("a_later_reason")), r"\(a_later_reason\); everything"),
         (_at(identity=SourceIdentity("78", 1, "erp")), r"system 78.*system 77"),
         (_at(identity=SourceIdentity("77", 2, "erp")), r"timeline 2.*timeline 1"),
         (SOURCE._replace(followed=replace(SOURCE.followed, slot="other")), r"is of slot sluice_erp"),

@@ -1,0 +1,150 @@
+"""A slot that lost changes is refused before a row is skipped: whatever the server or another program did to it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluice.embedded import Servers
+from sluice.embedded.postgres import Postgres
+from sluice.ingress.producer import IngressProducer
+from sluice.raw.writing import RawRecord
+from support.cdc import Source, make_source
+from support.cdc_commands import resnapshot
+from support.raw_rows import await_equal
+from support.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Servers]:
+    """A server of this module alone, whose settings a test may change."""
+    folder = Path(tempfile.mkdtemp(prefix="sluice-slots-"))
+    folder.chmod(0o755)
+    with Servers.start(folder, [Postgres], durable=False) as running:
+        yield running
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def own(own_postgres: Servers, kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[Source]:
+    """Two tables, `a` and `b`, on the server of this module. Its settings are reset after the test."""
+    name = f"test_{uuid.uuid4().hex[:8]}"
+    dsn = own_postgres.postgres.create_database(name)
+    source = make_source(dsn, kafka, topic_prefix, tmp_path, ["a", "b"])
+    for table in ("a", "b"):
+        source.sql(f"CREATE TABLE {table} (id int PRIMARY KEY, n int); INSERT INTO {table} VALUES (1, 1)")
+    yield source
+    source.sql("ALTER SYSTEM RESET ALL")
+    source.sql("SELECT pg_reload_conf()")
+    source.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", [name])
+
+
+def set_server(source: Source, name: str, value: str) -> None:
+    source.sql(f"ALTER SYSTEM SET {name} = '{value}'")
+    source.sql("SELECT pg_reload_conf()")
+
+
+def released(source: Source) -> None:
+    """Wait until the server has noticed that the stage has closed its connection."""
+    active = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
+    eventually(lambda: not source.sql(active, [source.slot.slot])[0][0], "the slot to be released")
+
+
+def followed_once(source: Source) -> None:
+    """Rows 1 and 2 of `a` are published, and the stage is stopped."""
+    with source.followed() as running:
+        running.await_no_fault()
+        source.sql("INSERT INTO a VALUES (2, 2)")
+        await_equal(source, "a")
+    released(source)
+
+
+def invalidate_by_size(source: Source) -> None:
+    set_server(source, "max_slot_wal_keep_size", "1MB")
+    for _ in range(3):
+        source.sql("SELECT pg_logical_emit_message(false, 'test', 'x')")
+        source.sql("SELECT pg_switch_wal()")
+    source.sql("CHECKPOINT")
+
+
+def invalidate_by_age(source: Source) -> None:
+    set_server(source, "idle_replication_slot_timeout", "1s")
+    status = "SELECT invalidation_reason FROM pg_replication_slots WHERE slot_name = %s"
+
+    def is_invalidated() -> bool:
+        source.sql("CHECKPOINT")  # only a checkpoint invalidates
+        return source.sql(status, [source.slot.slot])[0][0] is not None
+
+    eventually(is_invalidated, "the server invalidates the slot")
+
+
+@pytest.mark.parametrize(
+    ("invalidate", "reason", "setting"),
+    [
+        (invalidate_by_size, "wal_removed", "max_slot_wal_keep_size"),
+        (invalidate_by_age, "idle_timeout", "idle_replication_slot_timeout"),
+    ],
+)
+def test_a_slot_that_the_server_invalidated_is_refused_with_its_reason_until_a_resnapshot(
+    own: Source, invalidate: Any, reason: str, setting: str
+) -> None:
+    followed_once(own)
+    invalidate(own)
+    own.sql("INSERT INTO a VALUES (3, 3)")
+    own.sql("DELETE FROM a WHERE id = 1")
+    with own.followed() as running:
+        fault = running.await_fault(f"({reason})")
+        assert setting in fault
+        assert "sluice cdc resnapshot erp" in fault
+        own.sql("ALTER SYSTEM RESET ALL")
+        own.sql("SELECT pg_reload_conf()")
+        resnapshot(own)
+        running.await_no_fault()
+        await_equal(own, "a")
+    assert sorted(row["id"] for row in own.rows("a").values()) == [2, 3]
+
+
+def test_a_slot_that_another_program_advanced_is_refused(tables: Source) -> None:
+    followed_once(tables)
+    tables.sql("INSERT INTO a VALUES (3, 3)")
+    read = (
+        "SELECT count(*) FROM pg_logical_slot_get_binary_changes(%s, NULL, NULL, 'proto_version', '1',"
+        " 'publication_names', %s)"
+    )
+    # The other program reads what is flushed, and this server flushes a moment after the commit.
+    eventually(lambda: tables.sql(read, [tables.slot.slot, tables.slot.publication])[0][0], "it reads a change")
+    with tables.followed() as running:
+        running.await_fault("would be lost")
+        resnapshot(tables)
+        running.await_no_fault()
+        await_equal(tables, "a")
+
+
+def test_a_slot_that_is_recreated_while_a_table_is_read_is_refused_before_a_change_is_skipped(tables: Source) -> None:
+    """The start has checked the slot, and the stream is not open yet."""
+    with tables.with_tables("a").followed() as running:
+        running.await_no_fault()
+    released(tables)
+    recreated: list[bool] = []
+
+    class RecreatesTheSlot(IngressProducer):
+        def publish(self, records: Sequence[RawRecord], watermarks: Any) -> None:
+            if records and not recreated:
+                tables.sql("SELECT pg_drop_replication_slot(%s)", [tables.slot.slot])
+                tables.sql("INSERT INTO a VALUES (2, 2)")
+                tables.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [tables.slot.slot])
+                recreated.append(True)
+            super().publish(records, watermarks)
+
+    with tables.followed(RecreatesTheSlot) as running:
+        running.await_fault("was created again or moved")
+        assert recreated
+        resnapshot(tables)
+        running.await_no_fault()
+        await_equal(tables, "a")

@@ -54,7 +54,7 @@ bench: aot       ## speed compared with the peers: WHAT=cdc|mapper|merger|sink|e
 bench-report: aot  ## run all benchmarks and growth curves, and write docs/benchmarks.md: hours
 	@$(BIN)/python -m bench.report $(ARGS)
 
-chaos: $(STAMP)  ## kills under load, then what was lost: WHAT=poller|cdc|mapper|merger|sink|all
+chaos: $(STAMP)  ## kills under load, then what was lost: WHAT=poller|cdc|cdc-steps|mapper|merger|sink|all
 	@PYTHONPATH=tests $(BIN)/python -m bench.chaos --what $(or $(WHAT),all) $(ARGS)
 
 lock:            ## rewrite the hashed locks (needs uv)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +29,9 @@ from sluice.cdc.watermarks import (
     source_watermarks,
     watermark_key,
 )
+from sluice.embedded import Servers
+from sluice.embedded.kafka import Kafka
+from sluice.embedded.postgres import Postgres
 from sluice.errors import EnvironmentFault, Transient
 from sluice.ingress.producer import IngressProducer
 from sluice.kafka import KafkaSettings, LogReader, clients, read_to_end
@@ -343,6 +348,20 @@ def make_source(dsn: str, bootstrap: str, prefix: str, folder: Path, tables: Seq
         lambda: _led(kafka, [(t.name, p) for t in wanted for p in range(t.partitions)]), "every partition has a leader"
     )
     return Source(dsn, kafka, pipeline, folder)
+
+
+@contextmanager
+def new_source(tables: Sequence[str]) -> Iterator[Source]:
+    """A followed source on servers of its own, which end with the block."""
+    folder = Path(tempfile.mkdtemp(prefix="sluice-source-"))
+    folder.chmod(0o755)  # as root, Postgres runs as another user, which must reach the directory
+    try:
+        with Servers.start(folder / "servers", [Kafka, Postgres], durable=False) as servers:
+            dsn, pipeline = servers.postgres.create_database("source"), folder / "pipeline"
+            pipeline.mkdir()
+            yield make_source(dsn, servers.kafka.bootstrap_servers, "", pipeline, tables)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _led(kafka: KafkaSettings, partitions: list[Partition]) -> bool:

@@ -1,0 +1,189 @@
+"""A campaign of kills at the steps of ingress-cdc, and the count of what it damaged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from support.cdc import Raw, Source
+from support.cdc_commands import resnapshot
+from support.cdc_writers import Writers
+from support.kill_steps import Step
+from support.pace import within
+
+STEP_WITHIN_S = 60.0
+ARRIVED_WITHIN_S = 120.0
+# Small batches, so that a snapshot and a large transaction are published in several Kafka transactions.
+BATCH_BYTES_MAX = 20_000
+Progress = Callable[[str], None]
+
+
+@dataclass
+class Damage:
+    """What a raw topic shows about changes: `lost` and `unordered` name the keys, `doubled` is a number of records."""
+
+    lost: list[str] = field(default_factory=list)
+    doubled: int = 0
+    unordered: list[str] = field(default_factory=list)
+
+
+@dataclass
+class StepOutcome:
+    """The result of a campaign. If all is well, everything but `kills` and `changes` is empty or 0."""
+
+    seed: int
+    kills: Counter[str] = field(default_factory=Counter)
+    not_reached: list[str] = field(default_factory=list)
+    changes: int = 0
+    damage: Damage = field(default_factory=Damage)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "runs": self.kills.total(),
+            "lost": len(self.damage.lost),
+            "doubled": self.damage.doubled,
+            "unordered": len(self.damage.unordered),
+            "not_reached": self.not_reached,
+            "seed": self.seed,
+            "kills": dict(self.kills),
+            "changes": self.changes,
+        }
+
+
+def step_campaign(
+    source: Source,
+    tables: Sequence[str],
+    steps: Sequence[Step],
+    kills: int,
+    seed: int,
+    progress: Progress = lambda line: None,
+) -> StepOutcome:
+    """Kill the stage `kills` times while two writers change `tables`, at each of `steps` in turn. Then let it follow
+    undisturbed until everything is published, and count."""
+    outcome, rng = StepOutcome(seed), Random(seed)
+    first_lsn = source.wal_lsn()
+    with stage(source):
+        source.published_up_to(first_lsn, ARRIVED_WITHIN_S)
+    writers = Writers(source.dsn, tables, seed)
+    try:
+        for number in range(kills):
+            step = steps[number % len(steps)]
+            _kill_at(source, step, rng, tables, outcome)
+            progress(f"kill {number + 1}: {step.phase}, {step.name}")
+    finally:
+        writers.end()
+    outcome.changes = writers.changes
+    with stage(source):
+        source.published_up_to(source.wal_lsn(), ARRIVED_WITHIN_S)
+    for table in tables:
+        records = source.raw(table)
+        add(outcome.damage, table, damage_of(records), differences(source, table))
+    return outcome
+
+
+def _kill_at(source: Source, step: Step, rng: Random, tables: Sequence[str], outcome: StepOutcome) -> None:
+    """Let a process run until it dies at the step. A step that is not reached in time is noted."""
+    if step.phase == "snapshot":
+        resnapshot(source)
+    elif step.phase == "tables":
+        resnapshot(source, "--table", f"public.{rng.choice(list(tables))}")
+    call = rng.randint(1, step.calls_max)
+    with stage(source, step.name, str(call)) as process:
+        try:
+            code = process.wait(within(STEP_WITHIN_S))
+        except subprocess.TimeoutExpired:
+            code = 0
+    if code == -9:
+        outcome.kills[step.name] += 1
+    else:
+        outcome.not_reached.append(f"{step.name}, call {call}: exit code {code}")
+
+
+@contextmanager
+def stage(source: Source, *step_and_call: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the stage while the block runs; it dies at a step if one is given. It is killed at the end."""
+    module = ["support.kill_steps", *step_and_call] if step_and_call else ["sluice.cli.main", "run", "ingress-cdc"]
+    path = {"PYTHONPATH": str(Path(__file__).parents[1]), "SLUICE_BATCH_BYTES_MAX": str(BATCH_BYTES_MAX)}
+    with (source.folder / "stage.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module],
+            env={**source.environment(), **path},
+            cwd=source.folder,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+def differences(source: Source, table: str) -> list[str]:
+    """The rows of the table that the raw topic does not represent, and those that it represents and the table lacks."""
+    found = {int(row["id"]): int(row["version"]) for row in source.rows(table).values()}
+    expected: dict[int, int] = dict(source.sql(f"SELECT id, version FROM {table}"))
+    return [
+        f"{table} {row}: version {found.get(row)} in the topic, {expected.get(row)} in the table"
+        for row in sorted(found.keys() | expected.keys())
+        if found.get(row) != expected.get(row)
+    ]
+
+
+def add(total: Damage, table: str, damage: Damage, lost: Sequence[str]) -> None:
+    """Add the damage of one table to the total."""
+    total.lost += [*lost, *(f"{table} {one}" for one in damage.lost)]
+    total.doubled += damage.doubled
+    total.unordered += [f"{table} {one}" for one in damage.unordered]
+
+
+@dataclass
+class _Key:
+    """What the records of one key said so far. `version`: of the row; 0 after a delete, None if unknown."""
+
+    position: Any
+    version: int | None
+
+
+def damage_of(records: Sequence[Raw]) -> Damage:
+    """The damage that the records of a raw topic show by themselves. `records`: in the order of the log.
+
+    Every write raises the version of its row by one. So a change that is missing or doubled between two others shows as
+    a gap or a repeat. A snapshot may skip versions, and a sweep retracts keys that were deleted meanwhile.
+    """
+    found, keys = Damage(), dict[tuple[int, bytes], _Key]()
+    for record in records:
+        if record.is_sweep:
+            for (partition, _), key in keys.items():
+                if partition == record.partition and key.position < record.position:
+                    key.version = None
+        elif record.value is not None:
+            at = (record.partition, record.key)
+            _follow(record, keys.get(at), found)
+            keys[at] = _Key(record.position, _version(record.body))
+    return found
+
+
+def _follow(record: Raw, before: _Key | None, found: Damage) -> None:
+    if before is None:
+        return
+    name = record.key.decode()
+    if record.position == before.position:
+        found.doubled += 1
+    elif record.position < before.position:
+        found.unordered.append(f"{name}: {record.position} after {before.position}")
+    elif record.body["op"] in ("c", "u") and before.version is not None:
+        version = _version(record.body)
+        if version != before.version + 1:
+            found.lost.append(f"{name}: version {version} after {before.version} at {record.position}")
+
+
+def _version(body: Mapping[str, Any]) -> int:
+    return 0 if body["op"] == "d" else int(body["after"]["version"])

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from sluice.cdc.debezium_form import event_form
+from sluice.cdc.event_form import DEFAULT_FORM, EventForm
 from sluice.cdc.followed_source import FollowedSource
 from sluice.cdc.slots import publication_of, slot_of
+from sluice.debezium_settings import DebeziumSettings
 from sluice.pipeline import Pipeline
 from sluice.settings.stage import StageSettings
 
@@ -41,12 +44,15 @@ class CdcSettings(StageSettings):
 
 @dataclass(frozen=True, slots=True)
 class SlotSettings(FollowedSource):
-    """A followed source and how it is followed. `publication_is_ours`: the pipeline file names no publication, so that
-    Sluice creates and changes it. `heartbeat_s`: seconds between two heartbeats."""
+    """A followed source and how it is followed. `publication_is_ours`: Sluice creates and changes the publication.
+    `heartbeat_s`: seconds between two heartbeats. `form`: the form of the events. `debezium`: Debezium's settings, None
+    if the pipeline file has none."""
 
     publication_is_ours: bool
     tables: tuple[str, ...]
     heartbeat_s: float
+    form: EventForm = DEFAULT_FORM
+    debezium: DebeziumSettings | None = None
 
 
 def slots_of(pipeline: Pipeline) -> list[SlotSettings]:
@@ -57,9 +63,11 @@ def slots_of(pipeline: Pipeline) -> list[SlotSettings]:
             dsn=source.dsn,
             slot=slot_of(pipeline, name),
             publication=publication_of(pipeline, name),
-            publication_is_ours=source.publication is None,
+            publication_is_ours=source.creates_publication,
             tables=tuple(source.tables),
             heartbeat_s=source.heartbeat,
+            form=event_form(source),
+            debezium=source.debezium,
         )
         for name, source in pipeline.cdc_sources().items()
     ]

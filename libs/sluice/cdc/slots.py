@@ -95,7 +95,7 @@ def drop_statements(pipeline: Pipeline, source: str) -> str:
     publication that the pipeline file names, or a slot that is read."""
     dropped = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
     slot = f"{dropped} WHERE slot_name = '{slot_of(pipeline, source)}' AND NOT active;"
-    if pipeline.cdc_sources()[source].publication is not None:
+    if not pipeline.cdc_sources()[source].creates_publication:
         return slot
     return f"{slot} DROP PUBLICATION IF EXISTS {publication_of(pipeline, source)};"
 

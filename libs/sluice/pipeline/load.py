@@ -86,7 +86,7 @@ def _choose_source_kinds(read: YamlFile) -> None:
         if model is None:
             raise SettingsError(_problem(read, ("sources", name), "a source says poll: or cdc:"))
         try:
-            sources[name] = model.model_validate(source)
+            sources[name] = model.model_validate(source, context={"root": read.file.parent})
         except ValidationError as error:
             raise _refused(read, error, ("sources", name)) from None
 
@@ -97,6 +97,9 @@ def _conflicts(pipeline: Pipeline) -> Iterator[tuple[tuple[int | str, ...], str]
         for index, table in enumerate(source.tables):
             if table in source.tables[:index]:
                 yield ("sources", name, "tables", index), f"{table} is listed twice"
+        wrong = _wrong_topic_prefix(pipeline, name, source)
+        if wrong:
+            yield ("sources", name, "debezium"), wrong
     taken: dict[tuple[Any, str], str] = {}
     for name, sink in pipeline.sinks.items():
         first = taken.setdefault((sink.postgres, sink.schema_), name)
@@ -106,6 +109,17 @@ def _conflicts(pipeline: Pipeline) -> Iterator[tuple[tuple[int | str, ...], str]
                 f"sink {first} writes to schema {sink.schema_} of the same database, and each would take the "
                 "other's rows for its own. Next: give it a schema: of its own",
             )
+
+
+def _wrong_topic_prefix(pipeline: Pipeline, name: str, source: CdcSource) -> str:
+    """What is wrong with Debezium's `topic.prefix` of a source; empty if nothing is."""
+    needed = pipeline.names.raw(name, "").rstrip(".")
+    if source.debezium is None or source.debezium.text("topic.prefix") in (None, needed):
+        return ""
+    return (
+        f"topic.prefix: it is {needed}, because every raw topic of this source is named so. Next: leave it out, or "
+        "name the source after it"
+    )
 
 
 def _refused(read: YamlFile, error: ValidationError, within: tuple[int | str, ...] = ()) -> SettingsError:

@@ -7,9 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    model_validator,
+)
 
+from sluice.debezium_settings import DebeziumSettings
 from sluice.names import NAME_CHARACTERS_MAX, SINK_POSTGRES, Names, name_problem
+from sluice.pipeline.debezium_source import completed_source
 from sluice.pipeline.secret import Secret, require_secrets
 
 _IN_TOPICS = re.compile(r"[A-Za-z0-9._-]+")
@@ -111,12 +122,36 @@ class PollSource(_Part):
 
 
 class CdcSource(_Part):
+    """A database that is followed. `debezium`: settings of Debezium's PostgreSQL connector, None for the form of events
+    that Sluice writes by itself. `debezium_exact`: events also repeat the known errors of Debezium."""
+
     cdc: Literal["postgres"]
-    dsn: Secret
+    dsn: SerializeAsAny[Secret]
     tables: list[TableName] = Field(min_length=1)
     heartbeat: Seconds = 10.0
     slot: SlotName | None = None
     publication: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    debezium: DebeziumSettings | None = None
+    debezium_exact: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, written: Any, info: ValidationInfo) -> Any:
+        return completed_source(written, (info.context or {}).get("root", Path()))
+
+    @model_validator(mode="after")
+    def _exact_events_are_debeziums(self) -> CdcSource:
+        if self.debezium_exact and self.debezium is None:
+            raise ValueError("debezium_exact: it changes events of Debezium's form. Next: add debezium: {}")
+        return self
+
+    @property
+    def creates_publication(self) -> bool:
+        """Whether Sluice creates the publication and adds tables to it: no publication is named, or Debezium's
+        `publication.autocreate.mode` says so."""
+        if self.publication is None:
+            return True
+        return self.debezium is not None and self.debezium.text("publication.autocreate.mode") != "disabled"
 
 
 class PostgresSink(_Part):

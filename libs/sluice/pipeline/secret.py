@@ -27,9 +27,12 @@ class Secret(BaseModel):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Secret:
-        if (self.env is None) == (self.file is None) or self.env == "" or self.file == Path():
+        if not self._is_whole():
             raise ValueError(_ONE_PLACE)
         return self
+
+    def _is_whole(self) -> bool:
+        return (self.env is None) != (self.file is None) and self.env != "" and self.file != Path()
 
     def reveal(self) -> str:
         """The secret's text. Raises SettingsError if the variable or file is missing or empty; the error names it."""

@@ -65,8 +65,8 @@ class ReplicationStream:
     @classmethod
     def start(cls, dsn: str, where: str, slot: str, publication: str, from_lsn: int) -> ReplicationStream:
         """Connect and start to stream at `from_lsn`, or at the slot's confirmed LSN if that is higher; the caller must
-        check that it is not, before it confirms an LSN. While the stream is open, no other session can drop or move the slot.
-        Raises Transient or EnvironmentFault if the server does not start the stream."""
+        check that it is not, before it confirms an LSN. While the stream is open, no other session can drop or move the
+        slot. Raises Transient or EnvironmentFault if the server does not start the stream."""
         connection = connect(dsn, where, replication=True)
         command = (
             f'START_REPLICATION SLOT "{slot}" LOGICAL {format_lsn(from_lsn)} '

@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCK    = uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
 
-.PHONY: aot breakages setup demo ready test test-fast check lint types bench bench-report chaos lock clean
+.PHONY: aot breakages endurance setup demo ready test test-fast check lint types bench bench-report chaos lock clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
@@ -56,6 +56,9 @@ bench-report: aot  ## run all benchmarks and growth curves, and write docs/bench
 
 chaos: $(STAMP)  ## kills under load, then what was lost: WHAT=poller|cdc|cdc-steps|mapper|merger|sink|all
 	@PYTHONPATH=tests $(BIN)/python -m bench.chaos --what $(or $(WHAT),all) $(ARGS)
+
+endurance: $(STAMP)  ## a 2 GiB transaction, 1,000 tables, ten minutes without Kafka, an idle database: an hour
+	@PYTHONPATH=tests $(BIN)/python -m bench.endurance $(ARGS)
 
 lock:            ## rewrite the hashed locks (needs uv)
 	$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt

@@ -59,7 +59,7 @@ def kill_at_steps(kills: int, only: str, seed: int) -> int:
     """The campaign `cdc-steps`. Returns the exit code."""
     steps = [step for step in STEPS if only in step.name]
     report(f"seed {seed}; {kills} kills at {len(steps)} steps")
-    with new_source(TABLES) as source:
+    with new_source(TABLES) as (source, _):
         create_tables(source.dsn, TABLES)
         outcome = step_campaign(source, TABLES, steps, kills, seed, report)
     for line in [*outcome.damage.lost, *outcome.damage.unordered][:20]:

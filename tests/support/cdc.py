@@ -214,14 +214,20 @@ class Source:
     def dead_letters(self) -> list[Raw]:
         return self._read(self.pipeline.names.dlq("ingress-cdc"))
 
+    def raw_records(self, table: str, deadline_s: float = 600.0) -> Iterator[Raw]:
+        """The records of the table's raw topic, one by one: those of a partition in log order, partitions mixed."""
+        return self._records(self.pipeline.names.raw(SOURCE, f"public.{table}"), deadline_s)
+
     def _read(self, topic: str) -> list[Raw]:
-        records = []
-        for message in read_to_end(self.kafka, topic, dict.fromkeys(range(PARTITIONS), 0)):
+        return sorted(self._records(topic), key=lambda record: record.partition)
+
+    def _records(self, topic: str, deadline_s: float = 60.0) -> Iterator[Raw]:
+        starts = dict.fromkeys(range(PARTITIONS), 0)
+        for message in read_to_end(self.kafka, topic, starts, deadline_s=deadline_s):
             pairs: list[tuple[str, Any]] = [*(message.headers() or [])]
             headers = {name: bytes(value) for name, value in pairs}
             position = Position.parse(headers["sluice-position"])
-            records.append(Raw(message.partition() or 0, message.key() or b"", message.value(), position, headers))
-        return sorted(records, key=lambda record: record.partition)
+            yield Raw(message.partition() or 0, message.key() or b"", message.value(), position, headers)
 
     def rows(self, table: str) -> dict[bytes, dict[str, Any]]:
         """The rows that the table's raw topic represents, by key: the state at the highest position, without swept and
@@ -351,15 +357,15 @@ def make_source(dsn: str, bootstrap: str, prefix: str, folder: Path, tables: Seq
 
 
 @contextmanager
-def new_source(tables: Sequence[str]) -> Iterator[Source]:
-    """A followed source on servers of its own, which end with the block."""
+def new_source(tables: Sequence[str]) -> Iterator[tuple[Source, Servers]]:
+    """A followed source and servers of its own, which end with the block."""
     folder = Path(tempfile.mkdtemp(prefix="sluice-source-"))
     folder.chmod(0o755)  # as root, Postgres runs as another user, which must reach the directory
     try:
         with Servers.start(folder / "servers", [Kafka, Postgres], durable=False) as servers:
             dsn, pipeline = servers.postgres.create_database("source"), folder / "pipeline"
             pipeline.mkdir()
-            yield make_source(dsn, servers.kafka.bootstrap_servers, "", pipeline, tables)
+            yield make_source(dsn, servers.kafka.bootstrap_servers, "", pipeline, tables), servers
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

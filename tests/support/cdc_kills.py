@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import orjson
 
 from support.cdc import Raw, Source
 from support.cdc_commands import resnapshot
@@ -83,8 +85,7 @@ def step_campaign(
     with stage(source):
         source.published_up_to(source.wal_lsn(), ARRIVED_WITHIN_S)
     for table in tables:
-        records = source.raw(table)
-        add(outcome.damage, table, damage_of(records), differences(source, table))
+        add_damage(outcome.damage, source, table)
     return outcome
 
 
@@ -107,10 +108,12 @@ def _kill_at(source: Source, step: Step, rng: Random, tables: Sequence[str], out
 
 
 @contextmanager
-def stage(source: Source, *step_and_call: str) -> Iterator[subprocess.Popen[bytes]]:
+def stage(
+    source: Source, *step_and_call: str, batch_bytes_max: int = BATCH_BYTES_MAX
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process of the stage while the block runs; it dies at a step if one is given. It is killed at the end."""
     module = ["support.kill_steps", *step_and_call] if step_and_call else ["sluice.cli.main", "run", "ingress-cdc"]
-    path = {"PYTHONPATH": str(Path(__file__).parents[1]), "SLUICE_BATCH_BYTES_MAX": str(BATCH_BYTES_MAX)}
+    path = {"PYTHONPATH": str(Path(__file__).parents[1]), "SLUICE_BATCH_BYTES_MAX": str(batch_bytes_max)}
     with (source.folder / "stage.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *module],
@@ -126,9 +129,8 @@ def stage(source: Source, *step_and_call: str) -> Iterator[subprocess.Popen[byte
         process.wait(30)
 
 
-def differences(source: Source, table: str) -> list[str]:
-    """The rows of the table that the raw topic does not represent, and those that it represents and the table lacks."""
-    found = {int(row["id"]): int(row["version"]) for row in source.rows(table).values()}
+def differences(source: Source, table: str, found: Mapping[int, int]) -> list[str]:
+    """The rows of the table that differ from the topic. `found`: the versions that the topic leaves, by id."""
     expected: dict[int, int] = dict(source.sql(f"SELECT id, version FROM {table}"))
     return [
         f"{table} {row}: version {found.get(row)} in the topic, {expected.get(row)} in the table"
@@ -137,11 +139,13 @@ def differences(source: Source, table: str) -> list[str]:
     ]
 
 
-def add(total: Damage, table: str, damage: Damage, lost: Sequence[str]) -> None:
-    """Add the damage of one table to the total."""
-    total.lost += [*lost, *(f"{table} {one}" for one in damage.lost)]
-    total.doubled += damage.doubled
-    total.unordered += [f"{table} {one}" for one in damage.unordered]
+def add_damage(total: Damage, source: Source, table: str) -> TopicCheck:
+    """Add the damage of one table to the total: that of its topic, and the rows that differ. Returns the check."""
+    check = checked(source.raw_records(table))
+    total.lost += [*differences(source, table, check.versions()), *(f"{table} {one}" for one in check.damage.lost)]
+    total.doubled += check.damage.doubled
+    total.unordered += [f"{table} {one}" for one in check.damage.unordered]
+    return check
 
 
 @dataclass
@@ -152,37 +156,54 @@ class _Key:
     version: int | None
 
 
-def damage_of(records: Sequence[Raw]) -> Damage:
-    """The damage that the records of a raw topic show by themselves. `records`: in the order of the log.
+class TopicCheck:
+    """Follows the records of one raw topic. `damage`: what they show. `records`: their number, without sweep markers.
 
     Every write raises the version of its row by one. So a change that is missing or doubled between two others shows as
     a gap or a repeat. A snapshot may skip versions, and a sweep retracts keys that were deleted meanwhile.
     """
-    found, keys = Damage(), dict[tuple[int, bytes], _Key]()
-    for record in records:
+
+    def __init__(self) -> None:
+        self.damage, self.records = Damage(), 0
+        self._keys: dict[tuple[int, bytes], _Key] = {}
+
+    def feed(self, record: Raw) -> None:
+        """Take the next record. Those of a partition must come in the order of the log."""
         if record.is_sweep:
-            for (partition, _), key in keys.items():
+            for (partition, _), key in self._keys.items():
                 if partition == record.partition and key.position < record.position:
                     key.version = None
-        elif record.value is not None:
+            return
+        self.records += 1
+        if record.value is not None:
             at = (record.partition, record.key)
-            _follow(record, keys.get(at), found)
-            keys[at] = _Key(record.position, _version(record.body))
-    return found
+            self._compare(record, self._keys.get(at))
+            self._keys[at] = _Key(record.position, _version(record.body))
+
+    def versions(self) -> dict[int, int]:
+        """The versions of the rows that the topic leaves, by id."""
+        return {int(orjson.loads(at[1])["id"]): key.version for at, key in self._keys.items() if key.version}
+
+    def _compare(self, record: Raw, before: _Key | None) -> None:
+        if before is None:
+            return
+        name = record.key.decode()
+        if record.position == before.position:
+            self.damage.doubled += 1
+        elif record.position < before.position:
+            self.damage.unordered.append(f"{name}: {record.position} after {before.position}")
+        elif record.body["op"] in ("c", "u") and before.version is not None:
+            version = _version(record.body)
+            if version != before.version + 1:
+                self.damage.lost.append(f"{name}: version {version} after {before.version} at {record.position}")
 
 
-def _follow(record: Raw, before: _Key | None, found: Damage) -> None:
-    if before is None:
-        return
-    name = record.key.decode()
-    if record.position == before.position:
-        found.doubled += 1
-    elif record.position < before.position:
-        found.unordered.append(f"{name}: {record.position} after {before.position}")
-    elif record.body["op"] in ("c", "u") and before.version is not None:
-        version = _version(record.body)
-        if version != before.version + 1:
-            found.lost.append(f"{name}: version {version} after {before.version} at {record.position}")
+def checked(records: Iterable[Raw]) -> TopicCheck:
+    """The check of a whole raw topic."""
+    check = TopicCheck()
+    for record in records:
+        check.feed(record)
+    return check
 
 
 def _version(body: Mapping[str, Any]) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from sluice.position import Position
 from support.cdc import Raw
-from support.cdc_kills import damage_of
+from support.cdc_kills import Damage, checked
 from support.kill_steps import STEPS, Step, owner_of
 
 
@@ -33,6 +33,10 @@ def sweep(major: int) -> Raw:
     return Raw(0, b'{"$sweep":"public.t"}', b"", Position(1, major, 0), {"sluice-op": b"s"})
 
 
+def damage_of(records: list[Raw]) -> Damage:
+    return checked(records).damage
+
+
 COMPLETE = [
     raw("r", 10, 3, 0),
     raw("u", 20, 4),
@@ -47,6 +51,12 @@ COMPLETE = [
 
 def test_a_complete_log_has_no_damage() -> None:
     assert vars(damage_of(COMPLETE)) == {"lost": [], "doubled": 0, "unordered": []}
+
+
+def test_the_rows_that_a_log_leaves_are_those_neither_deleted_nor_swept() -> None:
+    assert checked(COMPLETE).versions() == {1: 5}
+    assert checked(COMPLETE[:3]).versions() == {}
+    assert checked([raw("r", 10, 3, 0), sweep(20)]).versions() == {}
 
 
 def test_a_missing_change_is_found() -> None:

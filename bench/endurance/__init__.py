@@ -1,0 +1,1 @@
+"""The long forms of the loads that ingress-cdc must endure: `make endurance`."""

@@ -22,10 +22,12 @@ from sluice.kafka.topics import Topics, concrete, load_kinds
 from sluice.pipeline import CdcSource, Pipeline, Secret
 from sluice.settings.stage import default_schemas_dir
 from support.cdc import SOURCE, Source
-from support.event_comparison import Event
+from support.event_comparison import Difference, Event, differences
 from support.waiting import eventually
 
 MARKER = "public.marker"
+# Sluice follows the database twice: once as users would, and once with the known errors of Debezium.
+VARIANTS: Mapping[str, Mapping[str, object]] = {"right": {}, "exact": {"debezium_exact": True}}
 Step = str | tuple[str, str]
 """A statement of the session `main`, or (session, statement). Outside of BEGIN … COMMIT it is a transaction."""
 
@@ -37,26 +39,35 @@ class Workload(NamedTuple):
     tables: Sequence[str]
     before: Sequence[str]
     steps: Sequence[Step] = ()
+    more_topics: Sequence[str] = ()
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """The topics of its tables, without the reader's prefix, and other topics that it fills."""
+        return [*self.tables, *self.more_topics]
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How both readers are set. `debezium`: settings of the connector. `sluice`: members of the source in the pipeline
-    file."""
+    """How both readers are set. `settings`: settings of the connector, which Sluice gets under the same names.
+    `debezium`: settings that only the connector gets."""
 
     name: str
+    settings: Mapping[str, object] = field(default_factory=dict)
     debezium: Mapping[str, object] = field(default_factory=dict)
-    sluice: Mapping[str, object] = field(default_factory=dict)
 
 
 class Published(NamedTuple):
-    """The events of each reader, by topic without the reader's prefix."""
+    """The events of each reader, by topic without the reader's prefix. `exact`: of Sluice with `debezium_exact`."""
 
     debezium: Mapping[str, Sequence[Event]]
     sluice: Mapping[str, Sequence[Event]]
+    exact: Mapping[str, Sequence[Event]]
 
-    def of(self, table: str) -> tuple[Sequence[Event], Sequence[Event]]:
-        return self.debezium.get(table, []), self.sluice.get(table, [])
+    def differences(self, topics: Sequence[str], *, exact: bool) -> list[Difference]:
+        """All differences in `topics`, of Sluice with or without `debezium_exact`."""
+        ours = self.exact if exact else self.sluice
+        return [d for topic in topics for d in differences(topic, self.debezium.get(topic, []), ours.get(topic, []))]
 
 
 @dataclass(frozen=True)
@@ -77,21 +88,24 @@ class Readers:
             for workload in workloads:
                 for statement in workload.before:
                     connection.execute(statement.encode())
-        source = _sluice_source(self, profile, [*tables, MARKER])
-        theirs, ours = f"{self.prefix}dbz.erp.", f"{self.prefix}raw.erp."
-        name = f"c{self.prefix.strip('.')}"
+        followed = [*tables, MARKER]
+        variants = {f"{self.prefix}{name}.": members for name, members in VARIANTS.items()}
+        sources = [_sluice_source(self, profile, prefix, members, followed) for prefix, members in variants.items()]
+        connector = f"c{self.prefix.strip('.')}"
+        theirs, ours = f"{self.prefix}dbz.erp.", [f"{prefix}raw.erp." for prefix in variants]
         try:
-            self.worker.run(name, _connector(self, profile, name, theirs.rstrip("."), [*tables, MARKER]))
-            with source.followed() as running:
-                running.await_streaming()
-                self._await_slot(name)
+            self.worker.run(connector, _connector(self, profile, connector, theirs.rstrip("."), followed))
+            with ExitStack() as running:
+                for follower in [running.enter_context(source.followed()) for source in sources]:
+                    follower.await_streaming()
+                self._await_slot(connector)
                 for workload in workloads:
                     _run_steps(self.dsn, workload.steps)
-                source.sql(f"INSERT INTO {MARKER} VALUES (1)")
-                self._await_marker([f"{theirs}{MARKER}", f"{ours}{MARKER}"], name)
+                _run_steps(self.dsn, [f"INSERT INTO {MARKER} VALUES (1)"])
+                self._await_marker([f"{prefix}{MARKER}" for prefix in (theirs, *ours)], connector)
         finally:
-            self.worker.remove(name)
-        return Published(*(self._events(start) for start in (theirs, ours)))
+            self.worker.remove(connector)
+        return Published(*(self._events(prefix) for prefix in (theirs, *ours)))
 
     def _await_slot(self, connector: str) -> None:
         """Wait until the connector reads its slot: it has taken its snapshot, and sees each later change in the log."""
@@ -167,22 +181,36 @@ def _connector(
         # Records of all topics are then durable in the order in which the connector sent them.
         "producer.override.max.in.flight.requests.per.connection": 1,
         "producer.override.linger.ms": 0,
+        **profile.settings,
         **profile.debezium,
     }
 
 
-def _sluice_source(readers: Readers, profile: Profile, tables: Sequence[str]) -> Source:
-    secret = readers.folder / "dsn"
+def _sluice_source(
+    readers: Readers, profile: Profile, prefix: str, members: Mapping[str, object], tables: Sequence[str]
+) -> Source:
+    folder = readers.folder / prefix
+    folder.mkdir()
+    secret = folder / "dsn"
     secret.write_text(readers.dsn)
-    members = {"cdc": "postgres", "dsn": Secret(file=secret), "tables": list(tables), "heartbeat": 3600.0}
-    source = CdcSource.model_validate({**members, **profile.sluice})
+    settings = {name: str(value) for name, value in profile.settings.items()}
+    source = CdcSource.model_validate(
+        {
+            "cdc": "postgres",
+            "dsn": Secret(file=secret),
+            "tables": list(tables),
+            "heartbeat": 3600.0,
+            "debezium": settings,
+            **members,
+        }
+    )
     pipeline = Pipeline.model_validate(
         {
             "pipeline": "books",
             "partitions": 1,
-            "kafka": {"prefix": readers.prefix},
+            "kafka": {"prefix": prefix},
             "sources": {SOURCE: source},
-            "root": readers.folder,
+            "root": folder,
         }
     )
     kafka = KafkaSettings(bootstrap_servers=readers.bootstrap)
@@ -192,7 +220,7 @@ def _sluice_source(readers: Readers, profile: Profile, tables: Sequence[str]) ->
     created = Topics(clients.admin(kafka))
     created.apply(wanted)
     created.await_leaders([t.name for t in wanted])
-    return Source(readers.dsn, kafka, pipeline, readers.folder)
+    return Source(readers.dsn, kafka, pipeline, folder)
 
 
 def _run_steps(dsn: str, steps: Sequence[Step]) -> None:

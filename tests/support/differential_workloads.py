@@ -268,6 +268,7 @@ TRANSACTIONS = [
             ),
             "SELECT pg_logical_emit_message(true, '', '')",
         ],
+        ["message"],
     ),
 ]
 

@@ -21,7 +21,7 @@ The values must come from a Postgres session with `SESSION_OPTIONS`, which `slui
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -50,7 +50,8 @@ SESSION_OPTIONS = {
 
 class PgType(NamedTuple):
     """A type of Postgres. `element`: the oid of an array's element type, else 0. `base` and `base_typmod`: the base
-    type of a domain, else 0 and -1. `name`: without the schema. `is_enum`: whether it is an enum."""
+    type of a domain, else 0 and -1. `name`: without the schema. `is_enum`: whether it is an enum.
+    `labels`: those of an enum, in their order."""
 
     oid: int
     element: int = 0
@@ -58,6 +59,7 @@ class PgType(NamedTuple):
     base_typmod: int = -1
     name: str = ""
     is_enum: bool = False
+    labels: Sequence[str] = ()
 
 
 def json_writer(types: Mapping[int, PgType], oid: int, typmod: int, form: EventForm = DEFAULT_FORM) -> ToJson:

@@ -23,6 +23,7 @@ class ColumnFacts(NamedTuple):
     `version`: the transaction that wrote the column's catalog row. `filled`: rows older than the column may have a
     value in it (a default, an identity). `spelling`: the catalog rows that decide how values of a user-defined type are
     spelled. These are the labels of enums and the attributes of composites, also within arrays, domains and ranges.
+    `default`: the expression of the default as `pg_get_expr` prints it.
     """
 
     number: int
@@ -33,6 +34,8 @@ class ColumnFacts(NamedTuple):
     filled: bool
     generated: bool
     spelling: tuple[str, ...] = ()
+    nullable: bool = True
+    default: str | None = None
 
 
 class LeafPartition(NamedTuple):

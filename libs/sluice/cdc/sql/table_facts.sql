@@ -90,10 +90,14 @@ SELECT r.nspname::text AS schema,
        (SELECT jsonb_agg(jsonb_build_array(
                    a.attnum, a.attname, a.atttypid::bigint, a.atttypmod, a.xmin::text::bigint,
                    a.atthasdef OR a.atthasmissing OR a.attidentity <> '' OR y.typdefault IS NOT NULL,
-                   a.attgenerated <> '', COALESCE(s.words, '{}')) ORDER BY a.attnum)
+                   a.attgenerated <> '', COALESCE(s.words, '{}'),
+                   NOT (a.attnotnull OR (y.typtype = 'd' AND y.typnotnull)),
+                   CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END)
+                   ORDER BY a.attnum)
           FROM pg_catalog.pg_attribute AS a
           JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
           LEFT JOIN spelling AS s ON s.root = a.atttypid
+          LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
          WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
        (SELECT jsonb_agg(jsonb_build_array(
                    l.oid::bigint, l.nspname, l.relname, l.relkind, l.relpersistence, l.relreplident,

@@ -8,7 +8,9 @@ SELECT t.oid::bigint,
        CASE WHEN t.typtype = 'd' THEN t.typbasetype::bigint ELSE 0 END AS base,
        CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE -1 END AS base_typmod,
        t.typname::text AS name,
-       t.typtype = 'e' AS is_enum
+       t.typtype = 'e' AS is_enum,
+       ARRAY(SELECT l.enumlabel::text FROM pg_catalog.pg_enum AS l WHERE l.enumtypid = t.oid ORDER BY l.enumsortorder)
+           AS labels
   FROM pg_catalog.pg_type AS t
   LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem
  WHERE t.typtype = 'd' OR t.typcategory = 'A' OR (t.oid >= 16384 AND t.typtype NOT IN ('c', 'p'))

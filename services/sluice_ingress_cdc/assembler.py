@@ -218,7 +218,7 @@ class Assembler:
         elif isinstance(message, Commit):
             self._open = None
             self._reached(message.end_lsn)
-            self._previous_commit = message.commit_lsn
+            self._previous_commit = message.end_lsn
         elif isinstance(message, Relation):
             self._tables[message.oid] = self._table(message)
 
@@ -253,7 +253,7 @@ class Assembler:
         table = self._tables[relation]
         if table is None or transaction.final_lsn < table[1].since_lsn:
             return
-        encoded = table[0].encode_new_row(payload, transaction.info, lsn)
+        encoded = table[0].encode(payload, transaction.info, lsn)
         if encoded is None:
             self._decoded_event(payload, lsn, transaction)
             return

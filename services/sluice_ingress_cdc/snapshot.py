@@ -102,7 +102,7 @@ def read_tables(run: SnapshotRun, names: Sequence[str]) -> None:
 
 def _read(run: SnapshotRun, reader: Connection, names: Sequence[str], consistent_point: int, mark: Mark) -> None:
     where = run.slot.where
-    transaction = TransactionInfo(_transaction_time_us(reader, where), None, None, snapshot=True)
+    transaction = TransactionInfo(_transaction_time_us(reader, where), None, None, snapshot="true")
     position = Position(run.watermark.epoch, consistent_point, 0)
     types = load_types(reader, where)
     # This watermark states that the slot exists, even if no table can be read.

@@ -7,7 +7,6 @@ does. It writes the bytes straight from Postgres' text values. `pgoutput` decode
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from enum import Enum, auto
 from typing import NamedTuple
@@ -15,16 +14,27 @@ from typing import NamedTuple
 import orjson
 import structlog
 
-from sluice.cdc.column_json import PgType, json_writer
-from sluice.cdc.event_form import DEFAULT_FORM, EventForm
-from sluice.cdc.pgoutput import NEW_ROW_AT, UNCHANGED, Delete, Insert, Relation, Row, Update, Value
-from sluice.cdc.row_code import compile_row
+from sluice.cdc.column_json import PgType
+from sluice.cdc.copied_rows import fields_of
+from sluice.cdc.envelope import (
+    Envelope,
+    EnvelopeParts,
+    EventSource,
+    TransactionInfo,
+    read_rest,
+    value_template,
+)
+from sluice.cdc.event_columns import event_columns
+from sluice.cdc.event_form import DEFAULT_FORM, ColumnRules, EventForm
+from sluice.cdc.pgoutput import UNCHANGED, Delete, Insert, Relation, Row, Update, Value
+from sluice.cdc.row_code import Encode, RowCode
+from sluice.cdc.values.writer import ToJson
 from sluice.errors import Bug, SluiceError
 from sluice.headers import NEW_KEY_HEADER, OLD_KEY_HEADER, ROW_GONE_HEADER, UNCHANGED_HEADER, UNKNOWN_HEADER
 
-UNAVAILABLE = "__debezium_unavailable_value"
-_UNAVAILABLE_JSON = orjson.dumps(UNAVAILABLE)
-_INSERT = b"I"[0]
+UNAVAILABLE = DEFAULT_FORM.unavailable
+_INSERT, _UPDATE, _DELETE = b"IUD"
+_WHOLE, _IDENTITY, _NEW = b"OKN"
 
 
 class NoRow(Enum):
@@ -37,6 +47,17 @@ class NoRow(Enum):
 RereadRow = Callable[["TableEvents", Sequence[bytes]], "Row | NoRow"]
 """Effect: read the current row of a table with a primary key (text values, in key order) from the source."""
 
+__all__ = [
+    "UNAVAILABLE",
+    "CannotFollow",
+    "ChangeEvent",
+    "EventSource",
+    "NoRow",
+    "RereadRow",
+    "TableEvents",
+    "TransactionInfo",
+]
+
 log = structlog.get_logger()
 
 
@@ -46,24 +67,6 @@ class CannotFollow(SluiceError):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
-
-
-class EventSource(NamedTuple):
-    """The values of `source` that all events of one followed source share. `name`: Debezium's `topic.prefix`."""
-
-    version: str
-    name: str
-    database: str
-
-
-class TransactionInfo(NamedTuple):
-    """The transaction of an event. `committed_us`: µs since 1970. `previous_commit_lsn`: the LSN of the commit before;
-    None if not known. `snapshot`: the event is a row of a snapshot."""
-
-    committed_us: int
-    xid: int | None
-    previous_commit_lsn: int | None
-    snapshot: bool = False
 
 
 class ChangeEvent(NamedTuple):
@@ -79,8 +82,8 @@ class TableEvents:
     """Writes the events of one table in one shape.
 
     `key_columns`: the primary key in its declared order. `reread`: the columns whose last published value may be wrong.
-    If an update leaves out such a column, its value is read again from the source. Raises CannotFollow if the shape
-    lacks a key column.
+    If an update leaves out such a column, its value is read again from the source. `form`: the form of the source's
+    events. `rules`: which columns are published, and how. Raises CannotFollow if the shape lacks a key column.
     """
 
     def __init__(
@@ -91,62 +94,100 @@ class TableEvents:
         types: Mapping[int, PgType],
         reread: Set[str] = frozenset(),
         form: EventForm = DEFAULT_FORM,
+        rules: ColumnRules = ColumnRules(),  # noqa: B008 (it is frozen)
     ) -> None:
         names = [c.name for c in relation.columns]
         self.relation = relation
         self.key_columns = tuple(key_columns)
-        self._key_at = _indexes(names, key_columns)
+        self.form = form
+        self._row_key_at = _indexes(names, key_columns)
+        self._key_at = _indexes(names, rules.key) if rules.key else self._row_key_at
         self._identity_at = [i for i, c in enumerate(relation.columns) if c.in_identity]
         self._reread_at = {i for i, name in enumerate(names) if name in reread}
-        self._writers = [json_writer(types, c.type_oid, c.typmod, form) for c in relation.columns]
-        self._row_template = _template(names)
-        self._key_template = _template(key_columns)
-        self._identity_template = _template([names[i] for i in self._identity_at])
-        self._envelope = _envelope_template(source, relation)
-        self._new_row = compile_row(
-            f"{relation.schema}.{relation.table}", self._writers, self._key_at, self._key_template, self._row_template
-        )
+        self.columns = event_columns(relation, types, form, rules)
+        self._shown = [i for i, column in enumerate(self.columns) if column.shown]
+        table = f"{relation.schema}.{relation.table}"
+        self._code = RowCode(relation.oid, table, self.columns, self._key_at, self._identity_at)
+        self._envelope = Envelope(source, relation.schema, relation.table, form)
         self._transaction: TransactionInfo | None = None
-        self._head = self._tail = b""
+        self._parts = EnvelopeParts(b"", b"", b"", b"")
         self._unreadable: set[str] = set()
 
-    def encode_new_row(self, message: bytes, transaction: TransactionInfo, lsn: int) -> tuple[bytes, bytes] | None:
-        """The key and the value for an insert, or for an update without an old row, straight from the plugin's message.
+    def encode(
+        self, message: bytes, transaction: TransactionInfo, lsn: int, block: bytes = b"null"
+    ) -> tuple[bytes, bytes] | None:
+        """The key and the value of the event for an insert, an update or a delete, straight from the plugin's message.
+        `block`: JSON of the event's `transaction`. A delete's tombstone is left to the caller.
 
-        The result equals that of `inserted` or `updated`, in half the time. None if the change needs these methods: it
-        leaves columns out, or contains a value that its writer cannot read.
+        The result equals that of `inserted`, `updated` or `deleted`, in a third of the time. None if the change needs
+        these methods: it leaves columns out, changes the key, or contains a value that its writer cannot read.
         """
+        encode = self._encode_of(message)
+        if encode is None:
+            return None
+        if self._transaction is not transaction:
+            self._start(transaction)
+        head, middle, close, tail = self._parts
+        place = b"%d" % lsn
         try:
-            row = self._new_row(message, NEW_ROW_AT)
+            return encode(message, head, place, middle, place, close, block, tail)
         except Bug:
             raise
         except Exception:
-            # A writer may raise any error for a value that it cannot read. `inserted` and `updated` publish such a
-            # value as text. They raise Bug if the message itself is misread.
+            # A writer may raise any error for a value that it cannot read. The slow methods publish such a value as
+            # text. They raise Bug if the message itself is misread.
             return None
-        if row is None:
-            return None
-        key, after = row
-        return key, self._value(b"null", after, b"c" if message[0] == _INSERT else b"u", transaction, lsn)
 
-    def inserted(self, event: Insert, transaction: TransactionInfo, lsn: int) -> list[ChangeEvent]:
-        return [self._change(event.new, b"null", b"c", transaction, lsn)]
+    def _encode_of(self, message: bytes) -> Encode | None:
+        kind, row = message[0], message[5]
+        if row == _NEW:
+            return self._code.inserted if kind == _INSERT else self._code.updated
+        if kind == _DELETE:
+            return self._code.deleted if row == _WHOLE else self._code.deleted_by_identity
+        return self._code.replaced if row == _WHOLE else None
+
+    def copied_rows(
+        self, lines: Sequence[bytes], transaction: TransactionInfo, lsn: int, block: bytes = b"null"
+    ) -> list[tuple[bytes, bytes]]:
+        """The keys and the values of snapshot rows. `lines`: rows in COPY's text format, without the line feed.
+
+        The rows of one call share the transaction's snapshot mark and the time of the event. Raises CannotFollow if a
+        key column is null.
+        """
+        place = b"%d" % lsn
+        parts = self._envelope.parts(transaction)
+        rest = read_rest(parts, place, b"null" if transaction.snapshot == "incremental" else place, block)
+        try:
+            if b"\\" in b"".join(lines):
+                return self._code.copied_fields([fields_of(line) for line in lines], rest)
+            return self._code.copied(lines, rest)
+        except Exception:  # as in `encode`
+            return [self._copied_row([*fields_of(line)], rest) for line in lines]
+
+    def _copied_row(self, row: Row, rest: bytes) -> tuple[bytes, bytes]:
+        return self.key(row), b'{"before":null,"after":%b,%b' % (self._row(row), rest)
+
+    def inserted(
+        self, event: Insert, transaction: TransactionInfo, lsn: int, block: bytes = b"null"
+    ) -> list[ChangeEvent]:
+        return [self._change(event.new, b"null", b"c", _Place(transaction, lsn, block))]
 
     def snapshot_row(self, row: Row, transaction: TransactionInfo, lsn: int) -> ChangeEvent:
-        return self._change(row, b"null", b"r", transaction, lsn)
+        return self._change(row, b"null", b"r", _Place(transaction, lsn))
 
     def updated(
-        self, event: Update, transaction: TransactionInfo, lsn: int, reread_row: RereadRow
+        self, event: Update, transaction: TransactionInfo, lsn: int, reread_row: RereadRow, block: bytes = b"null"
     ) -> list[ChangeEvent]:
-        """One event; or three if the primary key changed: delete and tombstone of the old key, then a create.
+        """One event; or three if the key changed: delete and tombstone of the old key, then a create.
 
         The mapper keeps unchanged values per key and has none for a new key. Therefore the row is read again from the
         source if the key changed and a column is left out, or if a column of `reread` is left out. The row that is read
         may be newer than this event; then the event of the newer change follows later.
         """
+        place = _Place(transaction, lsn, block)
         new = self._fill(event)
         moved = bool(event.old_kind) and self._key_values(event.old) != self._key_values(new)
-        left_out = [i for i, value in enumerate(new) if value is UNCHANGED]
+        left_out = [i for i in self._shown if new[i] is UNCHANGED]
         wanted = left_out if moved else [i for i in left_out if i in self._reread_at]
         headers: list[tuple[str, bytes]] = []
         if wanted:
@@ -155,35 +196,43 @@ class TableEvents:
         if kept:
             headers.append((UNCHANGED_HEADER, self._names(kept)))
         if not moved:
-            before = self._row(event.old) if event.old_kind == "O" else b"null"
-            return [self._change(new, before, b"u", transaction, lsn)._replace(headers=tuple(headers))]
+            return [self._change(new, self._before(event), b"u", place)._replace(headers=tuple(headers))]
         old_key, new_key = self.key(event.old), self.key(new)
-        deleted = self._delete(old_key, event.old_kind, event.old, transaction, lsn)
-        created = self._change(new, b"null", b"c", transaction, lsn)
+        deleted = self._delete(old_key, event.old_kind, event.old, place)
+        created = self._change(new, b"null", b"c", place)
+        moved_to = ((NEW_KEY_HEADER, new_key),)
         return [
-            deleted._replace(headers=((NEW_KEY_HEADER, new_key),)),
-            ChangeEvent(old_key, None),
+            deleted._replace(headers=moved_to),
+            *self._tombstone(old_key, moved_to if self.form.debezium else ()),
             created._replace(headers=((OLD_KEY_HEADER, old_key), *headers)),
         ]
 
-    def deleted(self, event: Delete, transaction: TransactionInfo, lsn: int) -> list[ChangeEvent]:
+    def deleted(
+        self, event: Delete, transaction: TransactionInfo, lsn: int, block: bytes = b"null"
+    ) -> list[ChangeEvent]:
         """The delete event and its tombstone. `before` of the event contains the columns of the replica identity."""
         key = self.key(event.old)
-        return [self._delete(key, event.old_kind, event.old, transaction, lsn), ChangeEvent(key, None)]
+        return [self._delete(key, event.old_kind, event.old, _Place(transaction, lsn, block)), *self._tombstone(key)]
+
+    def truncated(self, transaction: TransactionInfo, lsn: int, block: bytes = b"null") -> bytes:
+        """The value of the event of a TRUNCATE. Its record has no key."""
+        return self._value(b"null", b"null", b"t", _Place(transaction, lsn, block))
 
     def key(self, row: Row) -> bytes:
         """The record's key for `row`. Raises CannotFollow if a key column has no value, because the replica identity
         lacks it."""
-        for at, name in zip(self._key_at, self.key_columns, strict=True):
-            if not isinstance(row[at], bytes):
-                raise CannotFollow(f"a change came without a value of the primary key's column {name}")
-        return self._key_template % tuple([self._json(at, row[at]) for at in self._key_at])
+        for i in self._key_at:
+            if not isinstance(row[i], bytes):
+                kind = "primary key" if self._key_at == self._row_key_at else "key"
+                raise CannotFollow(f"a change came without a value of the {kind}'s column {self.columns[i].name}")
+        values = [self._json(i, row[i], self.columns[i].write_key) for i in self._key_at]
+        return self._code.templates.key % tuple(values)
 
     def _reread(self, new: Row, wanted: list[int], reread_row: RereadRow) -> tuple[Row, list[tuple[str, bytes]]]:
         """The row `new`, completed with the current values of the `wanted` columns in the source. If these cannot be
         read, `new` itself and headers that name the columns as unknown."""
-        key = [v for v in self._key_values(new) if isinstance(v, bytes)]
-        if len(key) < len(self._key_at):
+        key = [v for v in (new[i] for i in self._row_key_at) if isinstance(v, bytes)]
+        if len(key) < len(self._row_key_at):
             raise CannotFollow("an update came without its whole primary key")
         current = reread_row(self, key)
         if not isinstance(current, NoRow):
@@ -191,12 +240,20 @@ class TableEvents:
         deleted = [(ROW_GONE_HEADER, b"1")] if current is NoRow.DELETED else []
         return new, [(UNKNOWN_HEADER, self._names(wanted)), *deleted]
 
-    def _delete(self, key: bytes, old_kind: str, old: Row, transaction: TransactionInfo, lsn: int) -> ChangeEvent:
-        before = self._row(old) if old_kind == "O" else self._identity(old)
-        return ChangeEvent(key, self._value(before, b"null", b"d", transaction, lsn))
+    def _before(self, event: Update) -> bytes:
+        if event.old_kind == "O":
+            return self._row(event.old)
+        return self._identity(event.old) if event.old_kind and self.form.debezium else b"null"
 
-    def _change(self, row: Row, before: bytes, op: bytes, transaction: TransactionInfo, lsn: int) -> ChangeEvent:
-        return ChangeEvent(self.key(row), self._value(before, self._row(row), op, transaction, lsn))
+    def _delete(self, key: bytes, old_kind: str, old: Row, place: _Place) -> ChangeEvent:
+        before = self._row(old) if old_kind == "O" else self._identity(old)
+        return ChangeEvent(key, self._value(before, b"null", b"d", place))
+
+    def _tombstone(self, key: bytes, headers: tuple[tuple[str, bytes], ...] = ()) -> list[ChangeEvent]:
+        return [ChangeEvent(key, None, headers)] if self.form.tombstones else []
+
+    def _change(self, row: Row, before: bytes, op: bytes, place: _Place) -> ChangeEvent:
+        return ChangeEvent(self.key(row), self._value(before, self._row(row), op, place))
 
     def _fill(self, event: Update) -> Row:
         """The new row of an update. An unchanged value is taken from the old row if the old row contains it."""
@@ -215,24 +272,21 @@ class TableEvents:
         return [row[i] for i in self._key_at]
 
     def _row(self, row: Row) -> bytes:
-        try:
-            return self._row_template % tuple(
-                [w(v) if v.__class__ is bytes else _absent(v) for w, v in zip(self._writers, row, strict=True)]
-            )
-        except Exception:  # a value that its writer cannot read: column by column
-            if len(row) != len(self._writers):
-                raise Bug("pgoutput: a row with another number of columns than its relation") from None
-            return self._row_template % tuple([self._json(i, value) for i, value in enumerate(row)])
+        if len(row) != len(self.columns):
+            raise Bug("pgoutput: a row with another number of columns than its relation")
+        return self._code.templates.row % tuple([self._json(i, row[i]) for i in self._shown])
 
     def _identity(self, row: Row) -> bytes:
-        return self._identity_template % tuple([self._json(i, row[i]) for i in self._identity_at])
+        wanted = [i for i in self._identity_at if self.columns[i].shown]
+        return self._code.templates.identity % tuple([self._json(i, row[i]) for i in wanted])
 
-    def _json(self, at: int, value: Value) -> bytes:
+    def _json(self, at: int, value: Value, write: ToJson | None = None) -> bytes:
         """The JSON of a column's value. A text that the column's writer cannot read becomes a JSON string."""
+        column = self.columns[at]
         if not isinstance(value, bytes):
-            return _absent(value)
+            return column.null if value is None else column.unavailable
         try:
-            return self._writers[at](value)
+            return (write or column.write)(value)
         except Exception:
             self._log_unreadable(at)
             return orjson.dumps(value.decode("utf-8", "replace"))
@@ -245,13 +299,26 @@ class TableEvents:
             table = f"{self.relation.schema}.{self.relation.table}"
             log.warning("value published as text", table=table, column=column.name, type_oid=column.type_oid)
 
-    def _value(self, before: bytes, after: bytes, op: bytes, transaction: TransactionInfo, lsn: int) -> bytes:
-        if self._transaction is not transaction:
-            # The rows of one transaction share nearly all of the envelope.
-            self._transaction = transaction
-            self._head, self._tail = self._envelope % _transaction_fields(transaction), _tail(time.time_ns())
-        head, tail = self._head, self._tail
-        return b'{"before":%b,"after":%b,%b%d\\"]","lsn":%d},"op":"%b",%b' % (before, after, head, lsn, lsn, op, tail)
+    def _value(self, before: bytes, after: bytes, op: bytes, place: _Place) -> bytes:
+        if self._transaction is not place.transaction:
+            self._start(place.transaction)
+        head, middle, close, tail = self._parts
+        lsn = b"%d" % place.lsn
+        template = value_template(b"%b", b"%b", op)
+        return template % (before, after, head, lsn, middle, lsn, close, place.block, tail)
+
+    def _start(self, transaction: TransactionInfo) -> None:
+        """Make the parts of the envelope that the events of one transaction share."""
+        self._transaction = transaction
+        self._parts = self._envelope.parts(transaction)
+
+
+class _Place(NamedTuple):
+    """Where an event stands in the log. `block`: JSON of its place in the transaction."""
+
+    transaction: TransactionInfo
+    lsn: int
+    block: bytes = b"null"
 
 
 def _indexes(names: list[str], key_columns: Sequence[str]) -> list[int]:
@@ -259,46 +326,3 @@ def _indexes(names: list[str], key_columns: Sequence[str]) -> list[int]:
     if missing:
         raise CannotFollow(f"its primary key column {missing[0]} is not among the columns that are replicated")
     return [names.index(k) for k in key_columns]
-
-
-def _absent(value: Value) -> bytes:
-    return b"null" if value is None else _UNAVAILABLE_JSON
-
-
-def _template(names: Sequence[str]) -> bytes:
-    """A template such as `{"a":%b,"b":%b}`, which is filled with the JSON of the values."""
-    return b"{%b}" % b",".join(orjson.dumps(n).replace(b"%", b"%%") + b":%b" for n in names)
-
-
-def _envelope_template(source: EventSource, relation: Relation) -> bytes:
-    """The template of the envelope from `"source":{` up to the place of the event's LSN in `sequence`. The value of
-    `sequence` is JSON within a string."""
-    constant = {
-        "version": source.version,
-        "connector": "postgresql",
-        "name": source.name,
-        "db": source.database,
-        "schema": relation.schema,
-        "table": relation.table,
-        "xmin": None,
-    }
-    text = orjson.dumps(constant).replace(b"%", b"%%")[:-1]
-    each = b',"ts_ms":%d,"ts_us":%d,"ts_ns":%d,"snapshot":"%b","txId":%b,"sequence":"[%b,\\"'
-    return b'"source":' + text + each
-
-
-def _transaction_fields(transaction: TransactionInfo) -> tuple[int, int, int, bytes, bytes, bytes]:
-    us, previous = transaction.committed_us, transaction.previous_commit_lsn
-    return (
-        us // 1_000,
-        us,
-        us * 1_000,
-        b"true" if transaction.snapshot else b"false",
-        b"null" if transaction.xid is None else b"%d" % transaction.xid,
-        b"null" if previous is None else b'\\"%d\\"' % previous,
-    )
-
-
-def _tail(now_ns: int) -> bytes:
-    """The end of the envelope: the time when this process read the transaction, and `transaction`, always null."""
-    return b'"ts_ms":%d,"ts_us":%d,"ts_ns":%d,"transaction":null}' % (now_ns // 1_000_000, now_ns // 1_000, now_ns)

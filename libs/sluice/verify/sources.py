@@ -27,7 +27,7 @@ from sluice.verify.raw_states import SourceSnapshot
 from sluice.verify.report import NotChecked
 
 READ_TIMEOUT_S = 3_600.0
-_MOMENT = TransactionInfo(0, None, None, snapshot=True)
+_MOMENT = TransactionInfo(0, None, None, snapshot="true")
 
 Watermarks = Mapping[str, Mapping[str, Any]]
 # A stream counts as not polled if its last answer is older than ten times its freshness, and at least a minute. A

@@ -23,7 +23,7 @@ from support.json_schemas import json_schema
 FETCHED = StoredResponse.now(Response(Request.get("/things"), 200, {}, b"[]"), 1_760_000_000_123)
 NAMES = StreamNames("shop", "crm", "things", "raw.crm.things", "responses.crm", "dlq.ingress-poller")
 MOMENT = TransactionInfo(1_760_000_000_123_456, 750, 90)
-SNAPSHOT = TransactionInfo(1_760_000_000_123_456, None, None, snapshot=True)
+SNAPSHOT = TransactionInfo(1_760_000_000_123_456, None, None, snapshot="true")
 
 
 def table() -> TableEvents:

@@ -64,7 +64,7 @@ def test_an_insert_is_a_create_with_its_source() -> None:
 
 
 def test_a_snapshot_row_is_a_read() -> None:
-    value = body(events().snapshot_row([b"17", b"Ada", None], TransactionInfo(5, None, None, snapshot=True), 90))
+    value = body(events().snapshot_row([b"17", b"Ada", None], TransactionInfo(5, None, None, snapshot="true"), 90))
     assert (value["op"], value["source"]["snapshot"], value["source"]["sequence"]) == ("r", "true", '[null,"90"]')
     assert value["source"]["txId"] is None
 
@@ -158,7 +158,7 @@ def test_a_column_to_reread_is_read_again_and_the_others_are_not() -> None:
 def test_a_value_that_its_types_writer_cannot_read_is_published_as_text() -> None:
     table = TableEvents(SOURCE, wire.table(7, "t", [("id", 23), ("day", 1082)], ["id"]), ["id"], {})
     message = wire.insert(7, [b"1", b"not a day"])
-    assert table.encode_new_row(message, MOMENT, 95) is None
+    assert table.encode(message, MOMENT, 95) is None
     (change,) = table.inserted(Insert(7, [b"1", b"not a day"]), MOMENT, 95)
     assert body(change)["after"] == {"id": 1, "day": "not a day"}
     assert body(table.snapshot_row([b"1", b"not a day"], MOMENT, 95))["after"] == {"id": 1, "day": "not a day"}
@@ -194,7 +194,7 @@ def test_the_compiled_row_equals_the_decoded_one(key: bytes, others: list[Value]
         message = wire.update(7, row)
         (expected,) = table.updated(Update(7, "", [], row), MOMENT, 95, not_reread)
     assert new_row_of(message) == 7
-    written = table.encode_new_row(message, MOMENT, 95)
+    written = table.encode(message, MOMENT, 95)
     if written is None:
         assert None in row or UNCHANGED in row
     else:
@@ -203,14 +203,14 @@ def test_the_compiled_row_equals_the_decoded_one(key: bytes, others: list[Value]
 
 @pytest.mark.parametrize("key", [None, UNCHANGED])
 def test_a_change_without_its_key_is_never_published(key: Value) -> None:
-    assert events().encode_new_row(wire.insert(7, [key, b"Ada", None]), MOMENT, 95) is None
+    assert events().encode(wire.insert(7, [key, b"Ada", None]), MOMENT, 95) is None
     with pytest.raises(CannotFollow, match="primary key"):
         events().key([key, b"Ada", None])
 
 
 def test_a_row_of_another_shape_than_its_relation_is_a_bug() -> None:
     with pytest.raises(Bug, match="number of columns"):
-        events().encode_new_row(wire.insert(7, [b"17", b"Ada"]), MOMENT, 95)
+        events().encode(wire.insert(7, [b"17", b"Ada"]), MOMENT, 95)
 
 
 def test_a_message_with_an_old_row_is_left_to_the_decoder() -> None:

@@ -154,7 +154,7 @@ def test_a_value_has_the_form_of_its_mode(of: EventForm, oid: int, typmod: int, 
     assert writer(text.encode()).decode() == expected
     inline = inline_of(writer)
     if inline:
-        code = f"def write(t):\n    return {inline.code}\n"
+        code = f"def write(t):\n    return {inline.code}\n".replace("$", "t")
         assert run_generated(code, "<inline>", {**inline.names})["write"](text.encode()).decode() == expected
 
 

@@ -20,7 +20,7 @@ def boolean(text: bytes) -> bytes:
     return b"true" if text == b"t" else b"false"
 
 
-set_inline(boolean, "b'true' if t == b't' else b'false'")
+set_inline(boolean, "b'true' if $ == b't' else b'false'")
 
 
 def floating(text: bytes) -> bytes:

@@ -98,7 +98,7 @@ def date(text: bytes) -> bytes:
     return _days[text]
 
 
-set_inline(date, "days[t]", days=_days)
+set_inline(date, "days[$]", days=_days)
 
 
 def _exact_date(text: bytes) -> bytes:
@@ -154,8 +154,8 @@ def timestamp_us(text: bytes) -> bytes:
 
 set_inline(
     timestamp_us,
-    "b'%d' % (minute_us(t[:16]) + int(t[17:19] + t[20:])) if len(t) == 26 and t[10] == 32 and t[25] < 58"
-    " else timestamp_us(t)",
+    "b'%d' % (minute_us($[:16]) + int($[17:19] + $[20:])) if len($) == 26 and $[10] == 32 and $[25] < 58"
+    " else timestamp_us($)",
     minute_us=minute_us,
     timestamp_us=timestamp_us,
 )
@@ -209,7 +209,7 @@ def timestamptz_us(text: bytes) -> bytes:
 
 set_inline(
     timestamptz_us,
-    "b'\"%bT%bZ\"' % (t[:10], t[11:26]) if len(t) == 29 and t[10] == 32 and t[26:] == b'+00' else timestamptz_us(t)",
+    "b'\"%bT%bZ\"' % ($[:10], $[11:26]) if len($) == 29 and $[10] == 32 and $[26:] == b'+00' else timestamptz_us($)",
     timestamptz_us=timestamptz_us,
 )
 

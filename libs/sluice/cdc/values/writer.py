@@ -15,8 +15,8 @@ ToJson = Callable[[bytes], bytes]
 
 
 class Inline(NamedTuple):
-    """A writer as an expression of `t`, the text. `names`: what the expression uses; a name has one meaning in all
-    expressions. Generated code contains the expression, because a call costs as much as most conversions."""
+    """A writer as an expression, in which `$` stands for the text. `names`: what the expression uses; a name has one
+    meaning in all expressions. Generated code contains the expression: a call costs as much as most conversions."""
 
     code: str
     names: Mapping[str, Any] = {}
@@ -55,6 +55,6 @@ def null(text: bytes) -> bytes:
     return b"null"
 
 
-set_inline(verbatim, "t")
-set_inline(quoted, "b'\"%b\"' % t")
-set_inline(string, "dumps(t.decode())", dumps=orjson.dumps)
+set_inline(verbatim, "$")
+set_inline(quoted, "b'\"%b\"' % $")
+set_inline(string, "dumps($.decode())", dumps=orjson.dumps)

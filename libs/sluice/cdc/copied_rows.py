@@ -1,0 +1,21 @@
+"""Reads lines of COPY's text format. PostgreSQL manual, COPY, "Text Format"."""
+
+from __future__ import annotations
+
+import re
+
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+_MEANING = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+
+def fields_of(line: bytes) -> list[bytes | None]:
+    """The values of a line without its line feed; None for a null."""
+    return [_value(field) for field in line.split(b"\t")]
+
+
+def _value(field: bytes) -> bytes | None:
+    if b"\\" not in field:
+        return field
+    if field == b"\\N":
+        return None
+    return _ESCAPE.sub(lambda found: _MEANING.get(found[1], found[1]), field)

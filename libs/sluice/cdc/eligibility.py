@@ -15,21 +15,24 @@ from sluice.errors import EnvironmentFault
 
 # Since this version of Postgres an unpublished generated column in the replica identity makes updates and deletes fail.
 GENERATED_IDENTITY_REFUSED = 180_000
+_DEFAULT = "REPLICA IDENTITY DEFAULT"
 _NOT_TABLES = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
 
 
 class Ineligibility(NamedTuple):
     """Why a table cannot be followed, and the step that makes it eligible. `breaks_writes`: the source refuses updates
-    and deletes of the table while the table is published."""
+    and deletes of the table while the table is published. `sql`: the statement that makes it eligible; "" if a person
+    must choose first."""
 
     why: str
     next_step: str
     breaks_writes: bool = False
+    sql: str = ""
 
 
 def ineligibility(facts: TableFacts) -> Ineligibility | None:
     """The first reason why the table cannot be followed; None if it can be."""
-    return next(_reasons(facts), None)
+    return next(ineligibilities(facts), None)
 
 
 def eligibility_fault(facts: TableFacts | None, where: str) -> EnvironmentFault | None:
@@ -40,7 +43,8 @@ def eligibility_fault(facts: TableFacts | None, where: str) -> EnvironmentFault 
     return None if wrong is None else EnvironmentFault(where, wrong.why, wrong.next_step)
 
 
-def _reasons(facts: TableFacts) -> Iterator[Ineligibility]:
+def ineligibilities(facts: TableFacts) -> Iterator[Ineligibility]:
+    """All reasons why the table cannot be followed."""
     name = facts.name
     if facts.kind in _NOT_TABLES:
         yield Ineligibility(
@@ -55,7 +59,9 @@ def _reasons(facts: TableFacts) -> Iterator[Ineligibility]:
         return
     if facts.persistence != "p":
         yield Ineligibility(
-            "it is unlogged or temporary: its changes are not in the log", f"ALTER TABLE {name} SET LOGGED"
+            "it is unlogged or temporary: its changes are not in the log",
+            f"ALTER TABLE {name} SET LOGGED",
+            sql=_alter(facts, "SET LOGGED"),
         )
     if facts.sent_as is not None:
         yield Ineligibility(
@@ -73,12 +79,14 @@ def _identity_reasons(facts: TableFacts) -> Iterator[Ineligibility]:
     published = set(facts.published_columns)
     default = f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT"
     if not facts.partitioned and not identity:
-        yield _no_identity(name, facts.identity, key_immediate=facts.key_immediate)
+        yield _no_identity(facts, facts.identity, key_immediate=facts.key_immediate)
     elif not set(facts.primary_key) <= identity:
         # Partitioned tables too: the Relation message shows the identity of the partitioned table itself, but changes
         # are written with the identities of its partitions.
         only = f"ALTER TABLE ONLY {name} REPLICA IDENTITY DEFAULT" if facts.partitioned else default
-        yield Ineligibility("its REPLICA IDENTITY does not contain the primary key", only)
+        yield Ineligibility(
+            "its REPLICA IDENTITY does not contain the primary key", only, sql=_alter(facts, _DEFAULT, only=True)
+        )
     if not set(facts.primary_key) <= published:
         column = next(c for c in facts.primary_key if c not in published)
         yield Ineligibility(
@@ -93,6 +101,7 @@ def _identity_reasons(facts: TableFacts) -> Iterator[Ineligibility]:
             "published, every UPDATE and DELETE of it fails",
             f"{default}, or publish {unpublished[0]}",
             breaks_writes=True,
+            sql=_alter(facts, _DEFAULT, only=True),
         )
     filtered = [c for c in facts.filter_columns if c not in identity]
     if filtered:
@@ -101,6 +110,7 @@ def _identity_reasons(facts: TableFacts) -> Iterator[Ineligibility]:
             f"every UPDATE and DELETE of {name} fails",
             f"ALTER TABLE {name} REPLICA IDENTITY FULL, or take the filter out of the publication",
             breaks_writes=True,
+            sql=_alter(facts, "REPLICA IDENTITY FULL", only=True),
         )
 
 
@@ -111,27 +121,41 @@ def _leaf_reasons(facts: TableFacts, leaf: LeafPartition) -> Iterator[Ineligibil
         yield Ineligibility(
             f"its partition {leaf.name} is a foreign table: changes of it are not in the log",
             f"ALTER TABLE {facts.name} DETACH PARTITION {leaf.name}",
+            sql=_alter(facts, f"DETACH PARTITION {_quoted(leaf)}"),
         )
     elif leaf.persistence != "p":
         yield Ineligibility(
             f"its partition {leaf.name} is unlogged: changes of it are not in the log",
             f"ALTER TABLE {leaf.name} SET LOGGED",
+            sql=_alter(leaf, "SET LOGGED"),
         )
     elif not leaf.identity_columns:
-        yield _no_identity(leaf.name, leaf.identity, key_immediate=facts.key_immediate)
+        yield _no_identity(leaf, leaf.identity, key_immediate=facts.key_immediate)
     elif not set(facts.primary_key) <= set(leaf.identity_columns):
         yield Ineligibility(
             f"the REPLICA IDENTITY of its partition {leaf.name} does not contain the primary key",
             f"ALTER TABLE {leaf.name} REPLICA IDENTITY DEFAULT",
+            sql=_alter(leaf, _DEFAULT),
         )
 
 
-def _no_identity(name: str, identity: str, *, key_immediate: bool) -> Ineligibility:
+def _no_identity(table: TableFacts | LeafPartition, identity: str, *, key_immediate: bool) -> Ineligibility:
+    name = table.name
     why = {
         "n": "its REPLICA IDENTITY is NOTHING",
         "i": "the index of its REPLICA IDENTITY was dropped or is not valid",
     }.get(identity, "its primary key is DEFERRABLE, so that it is no REPLICA IDENTITY")
-    next_step = f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT"
+    next_step, action = f"ALTER TABLE {name} {_DEFAULT}", _DEFAULT
     if not key_immediate:
+        action = "REPLICA IDENTITY FULL"
         next_step = f"make the primary key of {name} NOT DEFERRABLE, or ALTER TABLE {name} REPLICA IDENTITY FULL"
-    return Ineligibility(f"{why}: while {name} is published, every UPDATE and DELETE of it fails", next_step, True)
+    fails = f"{why}: while {name} is published, every UPDATE and DELETE of it fails"
+    return Ineligibility(fails, next_step, True, _alter(table, action, only=True))
+
+
+def _alter(table: TableFacts | LeafPartition, action: str, *, only: bool = False) -> str:
+    return f"ALTER TABLE {'ONLY ' if only else ''}{_quoted(table)} {action}"
+
+
+def _quoted(table: TableFacts | LeafPartition) -> str:
+    return table.identifier.as_string(None)

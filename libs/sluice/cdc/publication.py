@@ -36,6 +36,11 @@ def drop_from_publication(connection: Connection, publication: str, table: Table
     _run_as_owner(connection, statement, at, why)
 
 
+def publication_statement(publication: str, tables: Sequence[TableFacts], *, exists: bool) -> str:
+    """The SQL that creates the publication with `tables`, or adds `tables` to it if it `exists`."""
+    return _statement(publication, tables, exists=exists).as_string(None)
+
+
 def publication_fault(
     publication: str, facts: PublicationFacts, tables: Sequence[TableFacts], where: str
 ) -> EnvironmentFault | None:
@@ -50,9 +55,8 @@ def publication_fault(
         why = f"it publishes the partitions of {partitioned[0]}, not the table"
     else:
         return None
-    return EnvironmentFault(
-        f"{where}, publication {publication}", why, f"ALTER PUBLICATION {publication} SET ({setting})"
-    )
+    name = sql.Identifier(publication).as_string(None)
+    return EnvironmentFault(f"{where}, publication {publication}", why, f"ALTER PUBLICATION {name} SET ({setting})")
 
 
 def _run_as_owner(connection: Connection, statement: sql.Composed, where: str, why: str) -> None:

@@ -1,6 +1,6 @@
-"""`sluice cdc`: commands that ask ingress-cdc, the stage that follows databases, to read tables again.
+"""`sluice cdc`: commands for sources that ingress-cdc, the stage that follows databases, follows.
 
-A request is a Kafka record in the control topic. ingress-cdc reads it and carries it out.
+A request to read tables again is a Kafka record in the control topic. ingress-cdc reads it and carries it out.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sluice.cdc.watermarks import (
     source_watermarks,
     watermark_key,
 )
+from sluice.cli.cdc_check import check
 from sluice.cli.command import JsonOption, PipelineOption, chosen_pipeline, group, print_result, require_known
 from sluice.cli.server_access import kafka_watched
 from sluice.errors import EnvironmentFault, SettingsError
@@ -26,6 +27,7 @@ from sluice.kafka.control import write_request
 from sluice.names import Names
 
 app = group()
+app.command()(check)
 
 
 @app.command()

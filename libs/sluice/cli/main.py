@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # The help text of each command. The module `sluice.cli.<command>` contains the command's Typer `app`.
 GROUPS = {
-    "cdc": "Read tables again of a source that is followed by change data capture.",
+    "cdc": "Check, set up, watch and repair sources that are followed by change data capture.",
     "deletes": "Confirm that a polled source really deleted records.",
     "dev": "Run Kafka, Postgres and the schema registry for development.",
     "mappings": "Check mappings and connectors without a server.",

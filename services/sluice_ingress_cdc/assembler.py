@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from struct import Struct
 from typing import NamedTuple
 
 from sluice.cdc.column_json import PgType
 from sluice.cdc.debezium import CannotFollow, ChangeEvent, NoRow, TableEvents, TransactionInfo
-from sluice.cdc.pgoutput import Begin, Commit, Delete, Insert, Relation, Row, Truncate, Update, decode, new_row_of
+from sluice.cdc.pgoutput import Begin, Commit, Delete, Insert, Relation, Row, Truncate, Update, decode
 from sluice.cdc.watermarks import Mark
 from sluice.errors import Bug
 from sluice.headers import ORIGIN_HEADER, POSITION_HEADER
@@ -36,8 +37,11 @@ from sluice_ingress_cdc.records import (
 from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict
 
 _RECORD_OVERHEAD_BYTES = 160  # the bytes of a record's headers and of Kafka's framing, at most
+_ROW, _DELETE = b"IUD", b"D"[0]
 _ROW_OR_TRUNCATE = b"IUDT"
 _MESSAGE = b"M"[0]
+_int32 = Struct(">I").unpack_from
+_record = tuple.__new__  # the constructor of a NamedTuple takes 0.4 µs, this 0.2 µs
 _TRANSACTIONAL = 1
 
 
@@ -174,6 +178,8 @@ class Assembler:
         Raises NotVisibleYet if the message cannot be processed yet; then feed it again before any other message.
         """
         kind = payload[0]
+        if kind in _ROW and self._encode(payload, lsn):
+            return
         if kind in _ROW_OR_TRUNCATE or (kind == _MESSAGE and payload[1] & _TRANSACTIONAL):
             transaction = self._open
             if transaction is None:
@@ -245,28 +251,35 @@ class Assembler:
         """Raise the mark to `lsn`, except while the server resends transactions below the mark."""
         self._between = max(self._between, Mark(lsn, 0))
 
-    def _event(self, payload: bytes, lsn: int, transaction: OpenTransaction) -> None:
-        relation = new_row_of(payload)
-        if relation is None:
-            self._decoded_event(payload, lsn, transaction)
-            return
-        table = self._tables[relation]
-        if table is None or transaction.final_lsn < table[1].since_lsn:
-            return
-        encoded = table[0].encode(payload, transaction.info, lsn)
+    def _encode(self, payload: bytes, lsn: int) -> bool:
+        """Process a change of a row in one pass. Nearly every change takes this path, so it calls no more functions
+        than it must. False if the change needs `_event`."""
+        transaction = self._open
+        if transaction is None:
+            return False
+        ordinal = transaction.ordinal + 1
+        table = self._tables[_int32(payload, 1)[0]]
+        if table is None or ordinal <= transaction.published_to or transaction.final_lsn < table[1].since_lsn:
+            transaction.ordinal = ordinal
+            return True
+        events, target = table
+        encoded = events.encode(payload, transaction.info, lsn)
         if encoded is None:
-            self._decoded_event(payload, lsn, transaction)
-            return
+            return False
         key, value = encoded
         size = len(key) + len(value)
         if size > self._targets.record_bytes_max:
-            self._add([ChangeEvent(key, value)], table[1], transaction)
-            return
-        # The same as `_add`, without function calls: nearly every change takes this path.
-        self._records.append(RawRecord(table[1].topic, key, value, transaction.headers()))
+            return False
+        transaction.ordinal = ordinal
+        position = (POSITION_HEADER, b"%b%d" % (transaction.position_prefix, ordinal))
+        headers = [position, transaction.origin, CONTENT_TYPE]
+        self._records.append(_record(RawRecord, (target.topic, key, value, headers, None, None)))
         self.bytes += size + _RECORD_OVERHEAD_BYTES
+        if payload[0] == _DELETE and events.form.tombstones:
+            self._append(RawRecord(target.topic, key, None, headers))
+        return True
 
-    def _decoded_event(self, payload: bytes, lsn: int, transaction: OpenTransaction) -> None:
+    def _event(self, payload: bytes, lsn: int, transaction: OpenTransaction) -> None:
         message = decode(payload)
         if isinstance(message, Truncate):
             for oid in message.relations:

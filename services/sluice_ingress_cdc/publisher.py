@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import structlog
@@ -70,11 +71,13 @@ class SlotPublisher:
         }
         with BATCH_SECONDS.labels(INGRESS_CDC).time():
             self.producer.publish(records, {watermark_key(self._source): watermark.to_json(), **changes})
-        for topic, count in Counter(record.topic for record in records).items():
+        counts = Counter(map(itemgetter(0), records))  # a record's first member is its topic
+        for topic, count in counts.items():
             RECORDS.labels(INGRESS_CDC, topic, "dead" if topic == self._dead_letters else "published").inc(count)
-        for record in records:
-            if record.topic == self._dead_letters:
-                DEAD_LETTERS.labels(INGRESS_CDC, dict(record.headers)[CAUSE_HEADER].decode()).inc()
+        if self._dead_letters in counts:
+            for record in records:
+                if record.topic == self._dead_letters:
+                    DEAD_LETTERS.labels(INGRESS_CDC, dict(record.headers)[CAUSE_HEADER].decode()).inc()
 
     def publish_or_wait(
         self,

@@ -13,13 +13,16 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from struct import Struct
 
-from sluice.cdc.replication import Keepalive, ReplicationStream, WalData
+from sluice.cdc.replication import LSN_AT, MESSAGE_AT, WAL_DATA, ReplicationStream, keepalive
 from sluice.errors import EnvironmentFault, Transient
 from sluice.stage.signals import Stop
 from sluice_ingress_cdc.assembler import Assembler, NotVisibleYet, SlotBatch
 from sluice_ingress_cdc.session_context import SessionContext
 from sluice_ingress_cdc.tables import FollowedTables, TableChanges
+
+_int64 = Struct(">Q").unpack_from
 
 # A batch waits this many times `linger_s` for the end of a transaction, so that small transactions are rarely split.
 _LINGERS_WITHIN_TRANSACTION = 5
@@ -116,27 +119,29 @@ class Streaming:
         self._waiting.release()
         return True
 
-    def _feed(self, frame: WalData) -> bool:
+    def _feed(self, frame: bytes) -> bool:
         """Feed a frame. If it cannot be processed yet, keep it and return False. The batch can be published meanwhile
         and the server receives feedback, so that a commit which waits for this very stream can end."""
-        try:
-            self._assembler.feed(frame.payload, frame.lsn)
-        except NotVisibleYet:
-            self._waiting.keep(frame)
-            return False
+        if frame[0] == WAL_DATA:
+            try:
+                self._assembler.feed(frame[MESSAGE_AT:], _int64(frame, LSN_AT)[0])
+            except NotVisibleYet:
+                self._waiting.keep(frame)
+                return False
+            return True
+        wal_end, reply_requested = keepalive(frame)
+        self._assembler.idle(wal_end)
+        if reply_requested:
+            self._reply_requested, self._feedback_due_at = True, 0.0
         return True
 
     def _read(self) -> bool:
         """Feed the frames that have arrived. False if libpq's buffer may contain more frames, which no socket shows."""
+        assembler, bytes_max = self._assembler, self._settings.batch_bytes_max
         for frame in self._stream.frames():
-            if isinstance(frame, Keepalive):
-                self._assembler.idle(frame.wal_end)
-                if frame.reply_requested:
-                    self._reply_requested, self._feedback_due_at = True, 0.0
-                continue
             if not self._feed(frame):
                 break
-            if not self._has_room:
+            if assembler.bytes >= bytes_max and not self._has_room:
                 return False
         if self._collecting_since is None and self._assembler.has_records:
             self._collecting_since = time.monotonic()
@@ -202,7 +207,7 @@ class _WaitingFrame:
     def __init__(self, context: SessionContext) -> None:
         self._health = context.health
         self._where = f"{context.slot.where}, slot {context.slot.slot}"
-        self.frame: WalData | None = None
+        self.frame: bytes | None = None
         self._since = self._asked_at = 0.0
 
     @property
@@ -210,7 +215,7 @@ class _WaitingFrame:
         """Whether the source may be asked again."""
         return time.monotonic() - self._asked_at >= _VISIBLE_CHECK_INTERVAL_S
 
-    def keep(self, frame: WalData) -> None:
+    def keep(self, frame: bytes) -> None:
         """Keep the frame until it can be processed. Raises Transient after `_INVISIBLE_MAX_S`."""
         self._asked_at = time.monotonic()
         if self.frame is None:

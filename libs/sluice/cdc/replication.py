@@ -27,16 +27,13 @@ SEND_DEADLINE_S = 10.0
 PING_AFTER_S = 10.0
 DEAD_AFTER_S = 40.0
 
-_wal_data = Struct(">cQQq").unpack_from
+WAL_DATA = b"w"[0]
+"""The first byte of a frame that has a message of the output plugin."""
+LSN_AT = 1
+MESSAGE_AT = 25
+
 _keepalive = Struct(">cQqB").unpack_from
 _feedback = Struct(">cQQQqB").pack
-
-
-class WalData(NamedTuple):
-    """One message of the output plugin at `lsn` in the log (0 for relations and types)."""
-
-    lsn: int
-    payload: bytes
 
 
 class Keepalive(NamedTuple):
@@ -45,9 +42,6 @@ class Keepalive(NamedTuple):
 
     wal_end: int
     reply_requested: bool
-
-
-Frame = WalData | Keepalive
 
 
 class ReplicationStream:
@@ -86,20 +80,24 @@ class ReplicationStream:
     def socket(self) -> int:
         return self._pgconn.socket
 
-    def frames(self) -> Iterator[Frame]:
-        """The frames that have arrived; does not wait for more. Raises Transient if the server ended the stream."""
+    def frames(self) -> Iterator[bytes]:
+        """The frames that have arrived; does not wait for more. Raises Transient if the server ended the stream.
+
+        A frame that begins with `WAL_DATA` has a message of the output plugin from index `MESSAGE_AT` on, and its LSN
+        in the log at index `LSN_AT` (0 for relations and types). Any other frame is read by `keepalive`. The frames are
+        bytes, because an object for each costs as much as reading it: 1.0 instead of 0.5 µs.
+        """
         read = self._pgconn.get_copy_data
         with source_errors(self._where):
             self._pgconn.consume_input()
-            while True:
+            size, data = read(1)
+            if size > 0:
+                self._heard_at = time.monotonic()
+            while size > 0:
+                yield bytes(data)
                 size, data = read(1)
-                if size > 0:
-                    self._heard_at = time.monotonic()
-                    yield _frame(bytes(data))
-                elif size == 0:
-                    return
-                else:
-                    raise self._ended()
+            if size < 0:
+                raise self._ended()
 
     def confirm(self, lsn: int, *, reading: bool = True) -> None:
         """Confirm to the server that it may discard its log below `lsn`. 0 confirms nothing: it only is a sign of life.
@@ -139,12 +137,11 @@ class ReplicationStream:
         return Transient(f"{self._where}: {why}")
 
 
-def _frame(data: bytes) -> Frame:
-    kind = data[:1]
-    if kind == b"w":
-        return WalData(_wal_data(data)[1], data[25:])
+def keepalive(frame: bytes) -> Keepalive:
+    """Read a frame that is not a message of the output plugin."""
+    kind = frame[:1]
     if kind == b"k":
-        _, wal_end, _, reply = _keepalive(data)
+        _, wal_end, _, reply = _keepalive(frame)
         return Keepalive(wal_end, bool(reply))
     raise Bug(f"replication: unknown frame {kind!r}")
 

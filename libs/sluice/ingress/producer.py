@@ -71,14 +71,11 @@ class IngressProducer:
         """
         producer = self._producer
         with producer.transaction():
-            for record in records:
-                partition = -1 if record.partition is None else record.partition
-                producer.produce(
-                    record.topic, record.key, record.value, record.headers, partition, record.timestamp_ms or 0
-                )
-            for key, watermark in watermarks.items():
-                value = None if watermark is None else orjson.dumps(watermark)
-                producer.produce(self._names.watermarks, key.encode(), value)
+            produce = producer.produce
+            for topic, key, value, headers, partition, timestamp_ms in records:
+                produce(topic, key, value, headers, -1 if partition is None else partition, timestamp_ms or 0)
+            for name, watermark in watermarks.items():
+                produce(self._names.watermarks, name.encode(), None if watermark is None else orjson.dumps(watermark))
             producer.commit()
 
     def write_lease(self, topic: str, partition: int, key: bytes, value: Mapping[str, Any]) -> int:

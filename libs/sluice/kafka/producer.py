@@ -99,8 +99,10 @@ class TransactionalProducer:
         limits of Sluice's topics, so this means that an operator's setting lowers message.max.bytes. Raises
         TransactionLost if the queue stays full for a transaction timeout.
         """
-        producer = self._live()
-        size = len(key or b"") + len(value or b"")
+        producer = self._producer
+        if producer is None:
+            producer = self._live()
+        size = (0 if key is None else len(key)) + (0 if value is None else len(value))
         if size > self._largest_bytes.get(topic, 0):
             self._largest_bytes[topic] = size
         give_up = 0.0

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from sluice.embedded import Servers
-from sluice.embedded.postgres import Postgres
 from support.cdc import Source, make_source
 
 LARGE = "x" * 20_000
-
-
-@pytest.fixture(scope="module")
-def own_postgres() -> Iterator[Servers]:
-    """A Postgres server of this module alone, whose settings may be changed."""
-    folder = Path(tempfile.mkdtemp(prefix="sluice-cdc-"))
-    folder.chmod(0o755)
-    with Servers.start(folder, [Postgres], durable=False) as running:
-        yield running
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

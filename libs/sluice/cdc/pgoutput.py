@@ -99,18 +99,7 @@ _commit = Struct(">QQ").unpack_from
 _column = Struct(">Ii").unpack_from
 
 _TEXT, _NULL, _UNCHANGED = b"tnu"
-_NEW = b"N"[0]
 _IGNORED = (b"M", b"Y", b"O")  # messages that are skipped: logical messages, names of types, origins
-
-NEW_ROW_AT = 6
-"""The index of the new row's bytes in an insert, and in an update without an old row."""
-
-
-def new_row_of(data: bytes) -> int | None:
-    """The oid of the relation if `data` is an insert, or an update without an old row; None for any other message."""
-    if data[0] in b"IU" and data[5] == _NEW:
-        return int(_int32(data, 1)[0])
-    return None
 
 
 def decode(data: bytes) -> PgMessage | None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.cdc.debezium import UNAVAILABLE, CannotFollow, ChangeEvent, EventSource, NoRow, TableEvents, TransactionInfo
-from sluice.cdc.pgoutput import UNCHANGED, Delete, Insert, Row, Update, Value, new_row_of
+from sluice.cdc.pgoutput import UNCHANGED, Delete, Insert, Row, Update, Value
 from sluice.errors import Bug
 from sluice.headers import NEW_KEY_HEADER, OLD_KEY_HEADER
 from support import pgoutput_wire as wire
@@ -193,7 +193,6 @@ def test_the_compiled_row_equals_the_decoded_one(key: bytes, others: list[Value]
     else:
         message = wire.update(7, row)
         (expected,) = table.updated(Update(7, "", [], row), MOMENT, 95, not_reread)
-    assert new_row_of(message) == 7
     written = table.encode(message, MOMENT, 95)
     if written is None:
         assert None in row or UNCHANGED in row
@@ -211,9 +210,3 @@ def test_a_change_without_its_key_is_never_published(key: Value) -> None:
 def test_a_row_of_another_shape_than_its_relation_is_a_bug() -> None:
     with pytest.raises(Bug, match="number of columns"):
         events().encode(wire.insert(7, [b"17", b"Ada"]), MOMENT, 95)
-
-
-def test_a_message_with_an_old_row_is_left_to_the_decoder() -> None:
-    assert new_row_of(wire.update(7, [b"17"], [b"16"])) is None
-    assert new_row_of(wire.delete(7, [b"17"])) is None
-    assert new_row_of(wire.begin(7)) is None

@@ -46,7 +46,7 @@ test-fast: $(STAMP)  ## unit and contract tests only
 	$(BIN)/python -m pytest tests/unit tests/contract
 
 breakages: $(STAMP)  ## break each promise on purpose and see its test go red
-	@$(BIN)/python bench/breakages.py $(ARGS)
+	@$(BIN)/python -m bench.breakages $(ARGS)
 
 bench: aot       ## speed compared with the peers: WHAT=cdc|mapper|merger|sink|end_to_end
 	@$(BIN)/python -m bench --what $(or $(WHAT),mapper) $(ARGS)

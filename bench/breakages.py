@@ -2,11 +2,13 @@
 promise's test must then fail.
 
 Each breakage changes a few words in a copy of the code and runs one test on the copy. The promise is guarded if the
-test passes on the unchanged copy and fails on the changed one. The exit code is 1 if a promise is not guarded.
+test passes on the unchanged copy and fails on the changed one. The exit code is 1 if a promise is not guarded. With
+`--only cdc`, only breakages are tried whose promise, file or test contains this text.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -14,25 +16,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+
+from bench.breakage import Breakage
+from bench.breakages_cdc import CDC_BREAKAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("libs", "services", "tests", "schemas", "examples", "pyproject.toml", "README.md")
 TEST_TIMEOUT_S = 300
 
-
-class Breakage(NamedTuple):
-    """A change of the code that breaks `promise`: in `file`, the text `was`, which must occur exactly once, becomes
-    `becomes`. `test`: the pytest node id of the test that must then fail."""
-
-    promise: str
-    file: str
-    was: str
-    becomes: str
-    test: str
-
-
 BREAKAGES = [
+    *CDC_BREAKAGES,
     Breakage(
         "the LSN is confirmed only after Kafka acknowledged what it covers",
         "services/sluice_ingress_cdc/stream.py",
@@ -251,8 +244,10 @@ BREAKAGES = [
 
 
 def main() -> int:
-    only = sys.argv[1:]
-    chosen = [b for b in BREAKAGES if not only or any(word in b.promise for word in only)]
+    parser = argparse.ArgumentParser(prog="make breakages", description="Breaks promises and sees their tests fail.")
+    parser.add_argument("--only", action="append", help="only those whose promise, file or test contains this text")
+    only = parser.parse_args().only
+    chosen = [one for one in BREAKAGES if only is None or any(one.mentions(word) for word in only)]
     results = []
     with tempfile.TemporaryDirectory(prefix="sluice-breakages-") as folder:
         copy = Path(folder)

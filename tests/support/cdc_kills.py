@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -113,7 +113,7 @@ def stage(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process of the stage while the block runs; it dies at a step if one is given. It is killed at the end."""
     module = ["support.kill_steps", *step_and_call] if step_and_call else ["sluice.cli.main", "run", "ingress-cdc"]
-    path = {"PYTHONPATH": str(Path(__file__).parents[1]), "SLUICE_BATCH_BYTES_MAX": str(batch_bytes_max)}
+    path = {"PYTHONPATH": os.pathsep.join(sys.path), "SLUICE_BATCH_BYTES_MAX": str(batch_bytes_max)}
     with (source.folder / "stage.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *module],

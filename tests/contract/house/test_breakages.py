@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.breakages import BREAKAGES, Breakage
+from bench.breakage import Breakage
+from bench.breakages import BREAKAGES
 from support.repository import ROOT
 
 

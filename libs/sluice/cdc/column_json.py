@@ -32,7 +32,7 @@ from sluice.cdc.values.binaries import bits_writer, bytea_writer
 from sluice.cdc.values.calendar import days_since_1970
 from sluice.cdc.values.hstore import hstore_writer
 from sluice.cdc.values.intervals import interval_writer
-from sluice.cdc.values.numbers import boolean, floating, money_writer, numeric_writer
+from sluice.cdc.values.numbers import boolean, floating, money_writer, numeric_writer, real
 from sluice.cdc.values.times import date_writer, time_writer, timestamp_writer, timestamptz_writer, timetz_writer
 from sluice.cdc.values.writer import ToJson, quoted, string, verbatim
 
@@ -83,6 +83,8 @@ def _scalar_writer(oid: int, typmod: int, form: EventForm) -> ToJson:
     match oid:
         case 17:
             return bytea_writer(form)
+        case 700:
+            return real if form.debezium else floating
         case 790:
             return money_writer(form) if form.debezium else string
         case 1082:
@@ -111,7 +113,6 @@ _BY_OID: dict[int, ToJson] = {
     21: verbatim,  # int2
     23: verbatim,  # int4
     26: verbatim,  # oid
-    700: floating,
     701: floating,
     2950: quoted,  # uuid
 }

@@ -8,12 +8,11 @@ does. It writes the bytes straight from Postgres' text values. `pgoutput` decode
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from enum import Enum, auto
-from typing import NamedTuple
+from types import MappingProxyType
 
 import orjson
-import structlog
 
+from sluice.cdc.change_event import CannotFollow, ChangeEvent, NextBlock, NoRow, Place, no_block
 from sluice.cdc.column_json import PgType
 from sluice.cdc.copied_rows import fields_of
 from sluice.cdc.envelope import (
@@ -26,22 +25,16 @@ from sluice.cdc.envelope import (
 )
 from sluice.cdc.event_columns import event_columns
 from sluice.cdc.event_form import DEFAULT_FORM, ColumnRules, EventForm
+from sluice.cdc.event_schema import ColumnCatalog
 from sluice.cdc.pgoutput import UNCHANGED, Delete, Insert, Relation, Row, Update, Value
 from sluice.cdc.row_code import Encode, RowCode
-from sluice.cdc.values.writer import ToJson
-from sluice.errors import Bug, SluiceError
+from sluice.cdc.row_writer import RowWriter
+from sluice.errors import Bug
 from sluice.headers import NEW_KEY_HEADER, OLD_KEY_HEADER, ROW_GONE_HEADER, UNCHANGED_HEADER, UNKNOWN_HEADER
 
 UNAVAILABLE = DEFAULT_FORM.unavailable
 _INSERT, _UPDATE, _DELETE = b"IUD"
 _WHOLE, _IDENTITY, _NEW = b"OKN"
-
-
-class NoRow(Enum):
-    """Why the current row of a key could not be read from the source."""
-
-    DELETED = auto()
-    UNREADABLE = auto()
 
 
 RereadRow = Callable[["TableEvents", Sequence[bytes]], "Row | NoRow"]
@@ -52,30 +45,13 @@ __all__ = [
     "CannotFollow",
     "ChangeEvent",
     "EventSource",
+    "NextBlock",
     "NoRow",
     "RereadRow",
     "TableEvents",
     "TransactionInfo",
+    "no_block",
 ]
-
-log = structlog.get_logger()
-
-
-class CannotFollow(SluiceError):
-    """The events of a table lack a value that its records need: the table must be blocked. `why`: a text for people."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-
-class ChangeEvent(NamedTuple):
-    """One record: its key, its envelope (None: a tombstone), and its headers (a changed key, columns without a
-    value)."""
-
-    key: bytes
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class TableEvents:
@@ -83,7 +59,8 @@ class TableEvents:
 
     `key_columns`: the primary key in its declared order. `reread`: the columns whose last published value may be wrong.
     If an update leaves out such a column, its value is read again from the source. `form`: the form of the source's
-    events. `rules`: which columns are published, and how. Raises CannotFollow if the shape lacks a key column.
+    events. `rules`: which columns are published, and how. `catalog`: what the catalogs say about the columns, for the
+    exact form. Raises CannotFollow if the shape lacks a key column.
     """
 
     def __init__(
@@ -95,6 +72,7 @@ class TableEvents:
         reread: Set[str] = frozenset(),
         form: EventForm = DEFAULT_FORM,
         rules: ColumnRules = ColumnRules(),  # noqa: B008 (it is frozen)
+        catalog: Mapping[str, ColumnCatalog] = MappingProxyType({}),
     ) -> None:
         names = [c.name for c in relation.columns]
         self.relation = relation
@@ -104,14 +82,20 @@ class TableEvents:
         self._key_at = _indexes(names, rules.key) if rules.key else self._row_key_at
         self._identity_at = [i for i, c in enumerate(relation.columns) if c.in_identity]
         self._reread_at = {i for i, name in enumerate(names) if name in reread}
-        self.columns = event_columns(relation, types, form, rules)
+        self.columns = event_columns(relation, types, form, rules, catalog)
         self._shown = [i for i, column in enumerate(self.columns) if column.shown]
-        table = f"{relation.schema}.{relation.table}"
-        self._code = RowCode(relation.oid, table, self.columns, self._key_at, self._identity_at)
+        kind = "key" if rules.key else "primary key"
+        self._rows = RowWriter(relation, self.columns, self._key_at, kind)
+        self._code = RowCode(relation, self.columns, self._key_at)
+        self._copied_rows, self._copied_code = self._rows, self._code
+        if form.exact:
+            # Debezium reads the values of snapshots in another way than those of changes.
+            copied = event_columns(relation, types, form, rules, catalog, snapshot=True)
+            self._copied_rows = RowWriter(relation, copied, self._key_at, kind)
+            self._copied_code = RowCode(relation, copied, self._key_at)
         self._envelope = Envelope(source, relation.schema, relation.table, form)
         self._transaction: TransactionInfo | None = None
         self._parts = EnvelopeParts(b"", b"", b"", b"")
-        self._unreadable: set[str] = set()
 
     def encode(
         self, message: bytes, transaction: TransactionInfo, lsn: int, block: bytes = b"null"
@@ -159,24 +143,32 @@ class TableEvents:
         rest = read_rest(parts, place, b"null" if transaction.snapshot == "incremental" else place, block)
         try:
             if b"\\" in b"".join(lines):
-                return self._code.copied_fields([fields_of(line) for line in lines], rest)
-            return self._code.copied(lines, rest)
+                return self._copied_code.copied_fields([fields_of(line) for line in lines], rest)
+            return self._copied_code.copied(lines, rest)
         except Exception:  # as in `encode`
             return [self._copied_row([*fields_of(line)], rest) for line in lines]
 
     def _copied_row(self, row: Row, rest: bytes) -> tuple[bytes, bytes]:
-        return self.key(row), b'{"before":null,"after":%b,%b' % (self._row(row), rest)
+        return self.key(row), b'{"before":null,"after":%b,%b' % (self._copied_rows.row(row), rest)
 
     def inserted(
-        self, event: Insert, transaction: TransactionInfo, lsn: int, block: bytes = b"null"
+        self, event: Insert, transaction: TransactionInfo, lsn: int, next_block: NextBlock = no_block
     ) -> list[ChangeEvent]:
-        return [self._change(event.new, b"null", b"c", _Place(transaction, lsn, block))]
+        """The create event. `next_block`: gives JSON of the `transaction` of the next event, here and below. It is
+        called once for each event, in their order."""
+        return [self._change(event.new, b"null", b"c", Place(transaction, lsn, next_block))]
 
     def snapshot_row(self, row: Row, transaction: TransactionInfo, lsn: int) -> ChangeEvent:
-        return self._change(row, b"null", b"r", _Place(transaction, lsn))
+        after = self._copied_rows.row(row)
+        return ChangeEvent(self.key(row), self._value(b"null", after, b"r", Place(transaction, lsn)))
 
     def updated(
-        self, event: Update, transaction: TransactionInfo, lsn: int, reread_row: RereadRow, block: bytes = b"null"
+        self,
+        event: Update,
+        transaction: TransactionInfo,
+        lsn: int,
+        reread_row: RereadRow,
+        next_block: NextBlock = no_block,
     ) -> list[ChangeEvent]:
         """One event; or three if the key changed: delete and tombstone of the old key, then a create.
 
@@ -184,7 +176,7 @@ class TableEvents:
         source if the key changed and a column is left out, or if a column of `reread` is left out. The row that is read
         may be newer than this event; then the event of the newer change follows later.
         """
-        place = _Place(transaction, lsn, block)
+        place = Place(transaction, lsn, next_block)
         new = self._fill(event)
         moved = bool(event.old_kind) and self._key_values(event.old) != self._key_values(new)
         left_out = [i for i in self._shown if new[i] is UNCHANGED]
@@ -208,25 +200,21 @@ class TableEvents:
         ]
 
     def deleted(
-        self, event: Delete, transaction: TransactionInfo, lsn: int, block: bytes = b"null"
+        self, event: Delete, transaction: TransactionInfo, lsn: int, next_block: NextBlock = no_block
     ) -> list[ChangeEvent]:
         """The delete event and its tombstone. `before` of the event contains the columns of the replica identity."""
         key = self.key(event.old)
-        return [self._delete(key, event.old_kind, event.old, _Place(transaction, lsn, block)), *self._tombstone(key)]
+        place = Place(transaction, lsn, next_block)
+        return [self._delete(key, event.old_kind, event.old, place), *self._tombstone(key)]
 
-    def truncated(self, transaction: TransactionInfo, lsn: int, block: bytes = b"null") -> bytes:
+    def truncated(self, transaction: TransactionInfo, lsn: int, next_block: NextBlock = no_block) -> bytes:
         """The value of the event of a TRUNCATE. Its record has no key."""
-        return self._value(b"null", b"null", b"t", _Place(transaction, lsn, block))
+        return self._value(b"null", b"null", b"t", Place(transaction, lsn, next_block))
 
     def key(self, row: Row) -> bytes:
         """The record's key for `row`. Raises CannotFollow if a key column has no value, because the replica identity
         lacks it."""
-        for i in self._key_at:
-            if not isinstance(row[i], bytes):
-                kind = "primary key" if self._key_at == self._row_key_at else "key"
-                raise CannotFollow(f"a change came without a value of the {kind}'s column {self.columns[i].name}")
-        values = [self._json(i, row[i], self.columns[i].write_key) for i in self._key_at]
-        return self._code.templates.key % tuple(values)
+        return self._rows.key(row)
 
     def _reread(self, new: Row, wanted: list[int], reread_row: RereadRow) -> tuple[Row, list[tuple[str, bytes]]]:
         """The row `new`, completed with the current values of the `wanted` columns in the source. If these cannot be
@@ -242,18 +230,18 @@ class TableEvents:
 
     def _before(self, event: Update) -> bytes:
         if event.old_kind == "O":
-            return self._row(event.old)
-        return self._identity(event.old) if event.old_kind and self.form.debezium else b"null"
+            return self._rows.row(event.old)
+        return self._rows.identity(event.old) if event.old_kind and self.form.debezium else b"null"
 
-    def _delete(self, key: bytes, old_kind: str, old: Row, place: _Place) -> ChangeEvent:
-        before = self._row(old) if old_kind == "O" else self._identity(old)
+    def _delete(self, key: bytes, old_kind: str, old: Row, place: Place) -> ChangeEvent:
+        before = self._rows.row(old) if old_kind == "O" else self._rows.identity(old)
         return ChangeEvent(key, self._value(before, b"null", b"d", place))
 
     def _tombstone(self, key: bytes, headers: tuple[tuple[str, bytes], ...] = ()) -> list[ChangeEvent]:
         return [ChangeEvent(key, None, headers)] if self.form.tombstones else []
 
-    def _change(self, row: Row, before: bytes, op: bytes, place: _Place) -> ChangeEvent:
-        return ChangeEvent(self.key(row), self._value(before, self._row(row), op, place))
+    def _change(self, row: Row, before: bytes, op: bytes, place: Place) -> ChangeEvent:
+        return ChangeEvent(self.key(row), self._value(before, self._rows.row(row), op, place))
 
     def _fill(self, event: Update) -> Row:
         """The new row of an update. An unchanged value is taken from the old row if the old row contains it."""
@@ -271,54 +259,18 @@ class TableEvents:
     def _key_values(self, row: Row) -> list[Value]:
         return [row[i] for i in self._key_at]
 
-    def _row(self, row: Row) -> bytes:
-        if len(row) != len(self.columns):
-            raise Bug("pgoutput: a row with another number of columns than its relation")
-        return self._code.templates.row % tuple([self._json(i, row[i]) for i in self._shown])
-
-    def _identity(self, row: Row) -> bytes:
-        wanted = [i for i in self._identity_at if self.columns[i].shown]
-        return self._code.templates.identity % tuple([self._json(i, row[i]) for i in wanted])
-
-    def _json(self, at: int, value: Value, write: ToJson | None = None) -> bytes:
-        """The JSON of a column's value. A text that the column's writer cannot read becomes a JSON string."""
-        column = self.columns[at]
-        if not isinstance(value, bytes):
-            return column.null if value is None else column.unavailable
-        try:
-            return (write or column.write)(value)
-        except Exception:
-            self._log_unreadable(at)
-            return orjson.dumps(value.decode("utf-8", "replace"))
-
-    def _log_unreadable(self, at: int) -> None:
-        """Log once for each column that its values are published as text; never log a value."""
-        column = self.relation.columns[at]
-        if column.name not in self._unreadable:
-            self._unreadable.add(column.name)
-            table = f"{self.relation.schema}.{self.relation.table}"
-            log.warning("value published as text", table=table, column=column.name, type_oid=column.type_oid)
-
-    def _value(self, before: bytes, after: bytes, op: bytes, place: _Place) -> bytes:
+    def _value(self, before: bytes, after: bytes, op: bytes, place: Place) -> bytes:
         if self._transaction is not place.transaction:
             self._start(place.transaction)
         head, middle, close, tail = self._parts
         lsn = b"%d" % place.lsn
         template = value_template(b"%b", b"%b", op)
-        return template % (before, after, head, lsn, middle, lsn, close, place.block, tail)
+        return template % (before, after, head, lsn, middle, lsn, close, place.next_block(), tail)
 
     def _start(self, transaction: TransactionInfo) -> None:
         """Make the parts of the envelope that the events of one transaction share."""
         self._transaction = transaction
         self._parts = self._envelope.parts(transaction)
-
-
-class _Place(NamedTuple):
-    """Where an event stands in the log. `block`: JSON of its place in the transaction."""
-
-    transaction: TransactionInfo
-    lsn: int
-    block: bytes = b"null"
 
 
 def _indexes(names: list[str], key_columns: Sequence[str]) -> list[int]:

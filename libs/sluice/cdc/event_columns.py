@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sluice.cdc.column_json import PgType, json_writer
-from sluice.cdc.event_form import ColumnRules, EventForm
+from sluice.cdc.column_masks import has_characters, masked_writer, stars
+from sluice.cdc.debezium_errors import exact_writer, is_left_out, null_json, zero_json
+from sluice.cdc.event_form import ColumnMask, ColumnRules, EventForm
+from sluice.cdc.event_schema import ColumnCatalog
 from sluice.cdc.pgoutput import Relation, RelationColumn
-from sluice.cdc.values.unavailable import unavailable_json
+from sluice.cdc.unavailable import unavailable_json
 from sluice.cdc.values.writer import ToJson
+
+Types = Mapping[int, PgType]
 
 
 class EventColumn(NamedTuple):
@@ -31,15 +36,33 @@ class EventColumn(NamedTuple):
 
 
 def event_columns(
-    relation: Relation, types: Mapping[int, PgType], form: EventForm, rules: ColumnRules
+    relation: Relation,
+    types: Types,
+    form: EventForm,
+    rules: ColumnRules,
+    catalog: Mapping[str, ColumnCatalog],
+    *,
+    snapshot: bool = False,
 ) -> Sequence[EventColumn]:
-    """The columns of the table's events, in the order of its rows."""
-    return [_event_column(column, types, form, rules) for column in relation.columns]
+    """The columns of the table's events, in the order of its rows. `catalog`: what the catalogs say about the columns.
+    `snapshot`: for the rows of a snapshot, which differ in the exact form only."""
+    made = []
+    for column in relation.columns:
+        if form.exact:
+            facts = catalog.get(column.name, ColumnCatalog())
+            event_column = _exact_column(column, types, form, facts, snapshot=snapshot)
+        else:
+            event_column = _column(column, types, form)
+        mask = rules.masks.get(column.name)
+        if mask is not None:
+            event_column = _masked(event_column, column, types, form, mask)
+        if column.name in rules.left_out:
+            event_column = event_column._replace(shown=False)
+        made.append(event_column)
+    return made
 
 
-def _event_column(
-    column: RelationColumn, types: Mapping[int, PgType], form: EventForm, rules: ColumnRules
-) -> EventColumn:
+def _column(column: RelationColumn, types: Types, form: EventForm) -> EventColumn:
     writer = json_writer(types, column.type_oid, column.typmod, form)
     return EventColumn(
         column.name,
@@ -47,5 +70,33 @@ def _event_column(
         writer,
         unknown=b"null" if form.debezium else b"",
         unavailable=unavailable_json(types, column.type_oid, form),
-        shown=column.name not in rules.left_out,
     )
+
+
+def _exact_column(
+    column: RelationColumn, types: Types, form: EventForm, catalog: ColumnCatalog, *, snapshot: bool
+) -> EventColumn:
+    zero = b"null" if catalog.nullable else zero_json(types, column, form)
+    writer = exact_writer(types, column, form, snapshot=snapshot, zero=zero)
+    null = null_json(types, column, form, catalog, writer)
+    unavailable = unavailable_json(types, column.type_oid, form)
+    return EventColumn(
+        column.name,
+        writer,
+        writer,
+        null=null,
+        unknown=zero if null == b"null" else null,
+        unavailable=null if unavailable == b"null" else unavailable,
+        shown=not is_left_out(types, column.type_oid),
+    )
+
+
+def _masked(
+    event_column: EventColumn, column: RelationColumn, types: Types, form: EventForm, mask: ColumnMask
+) -> EventColumn:
+    oid = column.type_oid
+    masked = event_column._replace(write=masked_writer(types, oid, column.typmod, mask, form, event_column.write))
+    if mask.kind == "stars" and has_characters(types, oid):
+        hidden = stars(mask)
+        return masked._replace(null=hidden, unknown=hidden if masked.unknown else b"", unavailable=hidden)
+    return masked

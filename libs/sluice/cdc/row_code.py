@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from sluice.cdc.envelope import REST_VALUES, literal, rows_template, template_of, value_template
 from sluice.cdc.event_columns import EventColumn
+from sluice.cdc.pgoutput import Relation
 from sluice.cdc.values.writer import ToJson, inline_of
 from sluice.errors import Bug
 from sluice.generated_code import run_generated
@@ -65,16 +66,15 @@ class RowCode:
     short. An error that a writer raises for a text passes through.
     """
 
-    def __init__(
-        self, oid: int, table: str, columns: Sequence[EventColumn], key_at: Sequence[int], identity_at: Sequence[int]
-    ) -> None:
-        """`oid` and `table`: those of the Relation message. `table` is shown in tracebacks."""
-        self._table = table
+    def __init__(self, relation: Relation, columns: Sequence[EventColumn], key_at: Sequence[int]) -> None:
+        """`key_at`: the indexes of the key's columns, in key order."""
+        identity_at = [i for i, column in enumerate(relation.columns) if column.in_identity]
+        self._table = f"{relation.schema}.{relation.table}"  # for tracebacks
         self._columns = columns
         self._key_at = key_at
         self._shown = [i for i, column in enumerate(columns) if column.shown]
         self._identity_at = [i for i in identity_at if columns[i].shown]
-        self._split = _SEPARATOR not in oid.to_bytes(4, "big")
+        self._split = _SEPARATOR not in relation.oid.to_bytes(4, "big")
         self.templates = templates_of(columns, key_at, identity_at)
 
     @cached_property

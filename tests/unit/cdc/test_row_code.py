@@ -76,9 +76,9 @@ def compare(table: TableEvents, message: bytes, slow: list[ChangeEvent], *rows: 
 def test_a_new_row_is_written_the_same(form: EventForm, row: Row, is_insert: bool) -> None:
     table = events(form)
     if is_insert:
-        compare(table, wire.insert(7, row), table.inserted(Insert(7, row), MOMENT, 95, BLOCK), row)
+        compare(table, wire.insert(7, row), table.inserted(Insert(7, row), MOMENT, 95, lambda: BLOCK), row)
     else:
-        slow = table.updated(Update(7, "", [], row), MOMENT, 95, not_reread, BLOCK)
+        slow = table.updated(Update(7, "", [], row), MOMENT, 95, not_reread, lambda: BLOCK)
         compare(table, wire.update(7, row), slow, row)
 
 
@@ -88,7 +88,7 @@ def test_a_new_row_is_written_the_same(form: EventForm, row: Row, is_insert: boo
 def test_an_update_with_its_old_row_is_written_the_same(form: EventForm, old: Row, new: Row, keep: bool) -> None:
     table = events(form, "f")
     new = [old[0], *new[1:]] if keep else new
-    slow = table.updated(Update(7, "O", old, new), MOMENT, 95, not_reread, BLOCK)
+    slow = table.updated(Update(7, "O", old, new), MOMENT, 95, not_reread, lambda: BLOCK)
     message = wire.update(7, new, old, "O")
     if old[0] != new[0]:
         assert table.encode(message, MOMENT, 95, BLOCK) is None
@@ -102,7 +102,7 @@ def test_an_update_with_its_old_row_is_written_the_same(form: EventForm, old: Ro
 def test_a_delete_is_written_the_same(form: EventForm, old: Row, whole: bool) -> None:
     table, kind = events(form, "f" if whole else "d"), "O" if whole else "K"
     old = old if whole else [old[0], *[None] * (len(old) - 1)]
-    slow = table.deleted(Delete(7, kind, old), MOMENT, 95, BLOCK)
+    slow = table.deleted(Delete(7, kind, old), MOMENT, 95, lambda: BLOCK)
     compare(table, wire.delete(7, old, kind), slow, old)
     assert len(slow) == 1 + form.tombstones
 

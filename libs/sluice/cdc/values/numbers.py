@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from functools import lru_cache, partial
+from struct import pack, unpack
 
 from sluice.cdc.event_form import EventForm
 from sluice.cdc.values.writer import ToJson, quoted, set_inline
@@ -31,6 +32,14 @@ def floating(text: bytes) -> bytes:
     return b'"%b"' % text if text[-1:] in b"Ny" else text
 
 
+def real(text: bytes) -> bytes:
+    """A number in single precision. Java writes two digits where Postgres writes one: the smallest numbers differ."""
+    if b"e-4" in text and len(text.lstrip(b"-")) == 5:
+        (value,) = unpack("<f", pack("<f", float(text)))
+        return b"%.1e" % value
+    return floating(text)
+
+
 def double(value: float) -> bytes:
     """The JSON of a number in double precision."""
     if value != value:
@@ -45,16 +54,27 @@ def numeric_scale(typmod: int) -> int | None:
     return None if typmod < 4 else ((typmod - 4 & 0x7FF) ^ 1_024) - 1_024
 
 
+def _unsigned_scale(typmod: int) -> int:
+    """A negative scale as Debezium reads it, without its sign; 0 if the scale is not negative."""
+    scale = numeric_scale(typmod)
+    return scale & 0x7FF if scale is not None and scale < 0 else 0
+
+
 @lru_cache(maxsize=1_024)
 def numeric_writer(form: EventForm, typmod: int) -> ToJson:
     """The writer of a numeric column."""
     match form.decimals:
         case "string":
-            return _special_names if form.exact else quoted
+            if not form.exact:
+                return quoted
+            unsigned = _unsigned_scale(typmod)
+            return partial(_with_zeros, unsigned) if unsigned else _special_names
         case "double":
             return _as_double
         case "precise":
             scale = numeric_scale(typmod)
+            if form.exact:
+                scale = _unsigned_scale(typmod) or scale
             write = _any_scale if scale is None else partial(_unscaled, scale)
             return partial(_or_null, write) if form.exact else write
 
@@ -100,6 +120,10 @@ def _or_null(write: Callable[[bytes], bytes], text: bytes) -> bytes:
 
 def _special_names(text: bytes) -> bytes:
     return _SPECIAL.get(text) or b'"%b"' % text
+
+
+def _with_zeros(scale: int, text: bytes) -> bytes:
+    return _SPECIAL.get(text) or b'"%b.%b"' % (text, b"0" * scale)
 
 
 def _as_double(text: bytes) -> bytes:

@@ -24,6 +24,8 @@ _INFINITY_US = {b"infinity": 9_223_372_036_825_200_000, b"-infinity": -9_223_372
 # Debezium's dates for the infinities: constants that no other date equals.
 _DEBEZIUM_DATES = {b"infinity": b"+5877611-06-21", b"-infinity": b"-5877611-06-22"}
 _DEBEZIUM_DAYS = {b"infinity": b"2146033979", b"-infinity": b"-2147472691"}
+# The days that Java's older class for dates gives, which Debezium uses in snapshots and in arrays.
+_JDBC_DAYS = {b"infinity": b"-622191234", b"-infinity": b"-625821272"}
 _DEBEZIUM_MOMENTS = {b"infinity": b"+292278994-08-16T23:00:00", b"-infinity": b"-292275055-05-16T23:00:00"}
 
 
@@ -110,6 +112,19 @@ def _iso_date(text: bytes) -> bytes:
         return b'"%b"' % text
     day, _, bc = text.partition(b" ")
     return b'"%bZ"' % iso_date(day, bool(bc))
+
+
+def jdbc_date(form: EventForm) -> ToJson:
+    """The writer of a date as Java's older class reads it: it takes a year before Christ for one after."""
+    return _jdbc_iso_date if form.times == "isostring" else _jdbc_days
+
+
+def _jdbc_days(text: bytes) -> bytes:
+    return _JDBC_DAYS.get(text) or _days[text.removesuffix(b" BC")]
+
+
+def _jdbc_iso_date(text: bytes) -> bytes:
+    return _exact_iso_date(text.removesuffix(b" BC"))
 
 
 def _exact_iso_date(text: bytes) -> bytes:

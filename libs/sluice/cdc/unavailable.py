@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 
 from sluice.cdc.column_json import PgType
+from sluice.cdc.debezium_errors import is_text
 from sluice.cdc.event_form import EventForm
 from sluice.cdc.values.binaries import encoded_bytes
 from sluice.cdc.values.hstore import entries_of, json_text
@@ -41,7 +42,8 @@ def unavailable_json(types: Mapping[int, PgType], oid: int, form: EventForm) -> 
     if known.name == "hstore" and form.hstores != "postgres":
         entries = entries_of({text: text})
         return entries if form.hstores == "map" else json_text(entries)
-    return plain
+    # Debezium gives the text to every other type too. Where the schema of the type is no text, it then writes null.
+    return plain if is_text(types, oid, form) or not form.exact else b"null"
 
 
 def _bytea(form: EventForm, plain: bytes) -> bytes:

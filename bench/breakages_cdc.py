@@ -77,14 +77,14 @@ CDC_BREAKAGES = [
     ),
     Breakage(
         "an unchanged column is never published as null",
-        "libs/sluice/cdc/debezium.py",
+        "libs/sluice/cdc/row_writer.py",
         "            return column.null if value is None else column.unavailable\n",
         "            return column.null\n",
         f"{_EVENTS}::test_an_unchanged_column_is_named_unavailable_and_never_null",
     ),
     Breakage(
         "a change without its key is never published",
-        "libs/sluice/cdc/debezium.py",
+        "libs/sluice/cdc/row_writer.py",
         "            if not isinstance(row[i], bytes):\n",
         "            if False:\n",
         f"{_EVENTS}::test_a_change_without_its_key_is_never_published",

@@ -14,7 +14,7 @@ The assembler decides three things that all promises of this stage depend on:
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from struct import Struct
 from typing import NamedTuple
 
@@ -28,13 +28,13 @@ from sluice.position import Position
 from sluice.raw.writing import RawRecord, sweep_markers
 from sluice_ingress_cdc.records import (
     CONTENT_TYPE,
-    ROW_TOO_LARGE,
     SlotTargets,
     TableTarget,
     has_dead_letter,
     records_of,
 )
-from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict
+from sluice_ingress_cdc.table_changes import ROW_TOO_LARGE, TableOutcome, TableVerdict
+from sluice_ingress_cdc.windows import StreamedKeys
 
 _RECORD_OVERHEAD_BYTES = 160  # the bytes of a record's headers and of Kafka's framing, at most
 _ROW, _DELETE = b"IUD", b"D"[0]
@@ -143,6 +143,10 @@ class Assembler:
         self._dropped: set[str] = set()
         self._between = self._taken = mark  # `_between`: the newest mark between two transactions
         self._tables: dict[int, tuple[TableEvents, TableTarget] | None] = {}
+        self._relations: dict[int, Relation] = {}
+        self.keys = StreamedKeys()
+        self.after_commit: Callable[[], None] | None = None
+        """Called between two transactions, after each commit."""
         self._open: OpenTransaction | None = None
         self._previous_commit: int | None = None
         self._records: list[RawRecord] = []
@@ -211,8 +215,25 @@ class Assembler:
             if table is not None and table[1].stream == stream:
                 self._tables[oid] = None
 
+    def follow(self, oid: int, target: TableTarget) -> None:
+        """Publish the changes of a table from the next transaction on, in the shape that the log showed last."""
+        self._targets.by_oid[oid] = target
+        self._dropped.discard(target.stream)
+        self.reshape(oid)
+
+    def reshape(self, oid: int) -> None:
+        """Decide again how the columns of a table are published. Call it between two transactions."""
+        if oid in self._relations:
+            self._tables[oid] = self._table(self._relations[oid])
+
+    def add(self, records: Iterable[RawRecord], size_bytes: int) -> None:
+        """Add records to the batch that are no events of the slot. Call it between two transactions."""
+        self._records.extend(records)
+        self.bytes += size_bytes
+
     def take(self) -> SlotBatch:
         """The records fed since the last batch, as a new batch."""
+        self.keys.limit()
         batch = SlotBatch(self._records, self.mark, self.complete_lsn)
         self._records, self.bytes, self._taken = [], 0, batch.mark
         return batch
@@ -221,11 +242,16 @@ class Assembler:
         message = decode(payload)
         if isinstance(message, Begin):
             self._open = OpenTransaction(message, self._targets.epoch, self._between, self._previous_commit)
+            self.keys.begin(message.xid)
         elif isinstance(message, Commit):
             self._open = None
             self._reached(message.end_lsn)
             self._previous_commit = message.end_lsn
+            self.keys.end()
+            if self.after_commit is not None:
+                self.after_commit()
         elif isinstance(message, Relation):
+            self._relations[message.oid] = message
             self._tables[message.oid] = self._table(message)
 
     def _table(self, relation: Relation) -> tuple[TableEvents, TableTarget] | None:
@@ -271,6 +297,8 @@ class Assembler:
         if size > self._targets.record_bytes_max:
             return False
         transaction.ordinal = ordinal
+        if self.keys.open:
+            self.keys.changed(target.stream, key)
         position = (POSITION_HEADER, b"%b%d" % (transaction.position_prefix, ordinal))
         headers = [position, transaction.origin, CONTENT_TYPE]
         self._records.append(_record(RawRecord, (target.topic, key, value, headers, None, None)))
@@ -312,6 +340,7 @@ class Assembler:
             return
         target = table[1]
         self._on_truncate(target.stream, transaction.info.xid or 0)
+        self.keys.emptied(target.stream)
         position = Position(self._targets.epoch, transaction.final_lsn, transaction.ordinal)
         for marker in sweep_markers(target.topic, target.stream, position, target.partitions):
             self._append(marker._replace(headers=[*marker.headers, transaction.origin]))
@@ -319,6 +348,7 @@ class Assembler:
     def _add(self, changes: list[ChangeEvent], target: TableTarget, transaction: OpenTransaction) -> None:
         headers = transaction.headers()
         for change in changes:
+            self.keys.changed(target.stream, change.key)
             records = records_of(change, target, headers, self._targets)
             if has_dead_letter(records):
                 self._on_verdict(target.stream, ROW_TOO_LARGE)

@@ -16,7 +16,7 @@ from sluice.stage.signals import Stop
 from sluice.telemetry.health import Health
 from sluice_ingress_cdc.publisher import SlotPublisher
 from sluice_ingress_cdc.session import run_session
-from sluice_ingress_cdc.session_context import FollowerStopped, SessionContext
+from sluice_ingress_cdc.session_context import SessionContext
 from sluice_ingress_cdc.settings import CdcSettings, SlotSettings
 
 BACKOFF_FIRST_S = 0.1
@@ -24,17 +24,15 @@ BACKOFF_MAX_S = 5.0
 
 
 class Follower:
-    """Follows one source; `run` needs a thread of its own. `progress_at`: the time of the last progress, or the end of
-    an announced wait (monotonic seconds)."""
+    """Follows one source; `run` needs a thread of its own. `progress_at`: the time of the last progress
+    (monotonic seconds)."""
 
     def __init__(self, slot: SlotSettings, names: Names, settings: CdcSettings, health: Health) -> None:
         self.where = slot.where
         self._recheck_interval_s = settings.recheck_interval_s
         self._health = health
         self.publisher = SlotPublisher(slot.source, settings.kafka, names)
-        self._context = SessionContext(
-            slot, names, settings, health, self.publisher, self._progress, self._continue_or_stop, self._streaming
-        )
+        self._context = SessionContext(slot, names, settings, health, self.publisher, self._progress, self._streaming)
         self._backoff_s = BACKOFF_FIRST_S
         self._stop = Stop()
         self.progress_at = time.monotonic()
@@ -49,8 +47,6 @@ class Follower:
                 try:
                     with source_errors(self.where):
                         run_session(self._context, stop)
-                except FollowerStopped:
-                    return
                 except EnvironmentFault as fault:
                     self._not_ready(fault, self._recheck_interval_s)
                 except Transient as error:
@@ -62,15 +58,8 @@ class Follower:
         self._health.resolve(self.where)
         self._backoff_s = BACKOFF_FIRST_S
 
-    def _progress(self, wait_s: float = 0.0) -> None:
-        """Record progress. `wait_s`: how long the wait that starts now may take, in seconds."""
-        self.progress_at = time.monotonic() + wait_s
-
-    def _continue_or_stop(self, wait_s: float = 0.0) -> None:
-        """Record progress as `_progress` does. Raises FollowerStopped if the stage was requested to stop."""
-        self._progress(wait_s)
-        if self._stop.requested:
-            raise FollowerStopped
+    def _progress(self) -> None:
+        self.progress_at = time.monotonic()
 
     def _next_backoff(self, error: Transient) -> float:
         wait_s = error.retry_after_s or self._backoff_s

@@ -3,13 +3,10 @@ source."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
-
-import structlog
 
 from sluice.cdc.watermarks import (
     SlotWatermark,
@@ -19,7 +16,6 @@ from sluice.cdc.watermarks import (
     source_watermarks,
     watermark_key,
 )
-from sluice.errors import Transient
 from sluice.headers import CAUSE_HEADER
 from sluice.ingress.producer import IngressProducer
 from sluice.kafka import KafkaSettings
@@ -27,12 +23,6 @@ from sluice.names import INGRESS_CDC, Names
 from sluice.raw.writing import RawRecord
 from sluice.telemetry.metrics import BATCH_SECONDS, DEAD_LETTERS, RECORDS
 from sluice_ingress_cdc.tables import TableChanges
-
-# A snapshot fails and starts again after Kafka was down for this time: its transaction in the source is open meanwhile.
-OUTAGE_MAX_S = 600.0
-_RETRY_AFTER_S = 1.0
-
-log = structlog.get_logger()
 
 
 class SnapshotRequests(NamedTuple):
@@ -79,33 +69,6 @@ class SlotPublisher:
                 if record.topic == self._dead_letters:
                     DEAD_LETTERS.labels(INGRESS_CDC, dict(record.headers)[CAUSE_HEADER].decode()).inc()
 
-    def publish_or_wait(
-        self,
-        records: Sequence[RawRecord],
-        watermark: SlotWatermark,
-        before: SlotWatermark,
-        tables: TableChanges,
-        continue_or_stop: Callable[[], None],
-    ) -> None:
-        """Publish as `publish` does, but wait while Kafka is down. `before`: the watermark that is durable now.
-
-        After a lost transaction the fence shows whether `watermark` or `before` is durable. So no record is written
-        twice, and a restart of a broker does not end a snapshot of hours. `continue_or_stop` is called during the wait,
-        and may raise. Raises Transient if another process published meanwhile, or after `OUTAGE_MAX_S`.
-        """
-        give_up = time.monotonic() + OUTAGE_MAX_S
-        while True:
-            try:
-                self.publish(records, watermark, tables)
-                return
-            except Transient as error:
-                log.warning("kafka does not take the snapshot; waiting", source=self._source, why=str(error))
-            durable = self._durable_slot(give_up, continue_or_stop)
-            if durable == watermark:
-                return
-            if durable != before:
-                raise Transient(f"source {self._source}: another process published meanwhile")
-
     def requests(self, tables: Sequence[str]) -> SnapshotRequests:
         source_key = control_key(self._source)
         keys = {name: control_key(self._source, name) for name in tables}
@@ -116,14 +79,3 @@ class SlotPublisher:
 
     def close(self) -> None:
         self.producer.close()
-
-    def _durable_slot(self, give_up: float, continue_or_stop: Callable[[], None]) -> SlotWatermark | None:
-        """Fence, and return the durable watermark of the slot. Waits while Kafka is down."""
-        while True:
-            continue_or_stop()
-            try:
-                return self.fence().slot
-            except Transient:
-                if time.monotonic() > give_up:
-                    raise
-            time.sleep(_RETRY_AFTER_S)

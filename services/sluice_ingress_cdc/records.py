@@ -9,7 +9,6 @@ would be completed with outdated values, and a sweep would retract a row that ex
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,16 +30,8 @@ from sluice.names import INGRESS_CDC
 from sluice.raw.writing import RawRecord
 from sluice.stage.dead_letters import TRUNCATED_BODY_BYTES, cause_of
 from sluice.times import now_ms
-from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict
 
 CONTENT_TYPE = (CONTENT_TYPE_HEADER, b"application/json")
-# The golden record of a row that is too large stays as it was. It stays so even if a later update changes small columns
-# and leaves the large column out. Therefore the table has a fault, in addition to the dead letter.
-ROW_TOO_LARGE = TableVerdict(
-    TableOutcome.FOLLOW_WITH_FAULT,
-    "a row is larger than a raw topic takes: it is parked, and its golden record stays as it was",
-    "make such rows smaller, or take the large column out of the publication",
-)
 
 
 class TableTarget(NamedTuple):
@@ -61,7 +52,7 @@ class SlotTargets:
 
     source: EventSource
     epoch: int
-    by_oid: Mapping[int, TableTarget]
+    by_oid: dict[int, TableTarget]
     dead_letter_topic: str
     record_bytes_max: int
 

@@ -1,14 +1,12 @@
-"""One session follows a source from a start to the next error: fence, compare, snapshot, stream.
+"""One session follows a source from a start to the next error: fence, compare, stream, and read tables.
 
 The order is that of KIP-618: fence the earlier owner, read the watermark topic to its end, then compare the source with
-the watermarks. Tables that must be read as a whole are read before the stream continues. The slot keeps the changes of
-that time.
+the watermarks. Tables that must be read as a whole are read while the stream goes on.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -21,8 +19,8 @@ from sluice.cdc.debezium import EventSource
 from sluice.cdc.eligibility import eligibility_fault
 from sluice.cdc.publication import ensure_publication
 from sluice.cdc.replication import ReplicationStream
-from sluice.cdc.slots import drop_slot, slot_state
-from sluice.cdc.watermarks import FOLLOWED, PENDING, SlotWatermark
+from sluice.cdc.slots import create_slot, drop_slot, slot_state
+from sluice.cdc.watermarks import Mark, SlotWatermark
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import clients
 from sluice.names import INGRESS_CDC
@@ -38,23 +36,23 @@ from sluice_ingress_cdc.catalog_check import (
     read_catalogs,
 )
 from sluice_ingress_cdc.periodic_tasks import PeriodicTasks, WatchResults
+from sluice_ingress_cdc.reader_thread import ReaderThread
 from sluice_ingress_cdc.records import SlotTargets, TableTarget
-from sluice_ingress_cdc.session_context import SNAPSHOT_RETRY_AFTER_MAX_S, SessionContext
-from sluice_ingress_cdc.snapshot import SnapshotRun, read_source, read_tables
+from sluice_ingress_cdc.session_context import SessionContext
 from sluice_ingress_cdc.source_queries import SourceQueries
 from sluice_ingress_cdc.start import FullSnapshot, plan_start, read_source_at_start, require_same_slot
 from sluice_ingress_cdc.stream import Streaming
 from sluice_ingress_cdc.table_changes import UnexplainedChange, first_found_at
+from sluice_ingress_cdc.table_readings import TableReadings
 from sluice_ingress_cdc.tables import FollowedTables, TableChanges
 
 log = structlog.get_logger()
 
 
 def run_session(context: SessionContext, stop: Stop) -> None:
-    """Run one session until `stop`, or until a table or the source must be read as a whole; the next session reads it.
+    """Run one session until `stop`, or until the source must be read as a whole, which the next session begins.
 
-    Raises EnvironmentFault if the source or Kafka needs an operator, Transient if the session is to be tried again, and
-    FollowerStopped if the stage is to stop during a snapshot.
+    Raises EnvironmentFault if the source or Kafka needs an operator, and Transient if the session is to be tried again.
     """
     slot, publisher = context.slot, context.publisher
     _await_release(context)
@@ -70,9 +68,9 @@ def run_session(context: SessionContext, stop: Stop) -> None:
     if isinstance(plan, FullSnapshot):
         identity = source.state.identity
         unpublished = SlotWatermark(identity.system_id, identity.timeline, slot.slot, plan.epoch, 0, 0)
-        watermark = session.read_all(unpublished)
+        watermark = session.create_slot(unpublished)
     else:
-        watermark = session.read_pending(plan)
+        watermark = plan
     session.stream(watermark, stop)
 
 
@@ -106,11 +104,9 @@ class _Session:
         self._database = database
         self._unexplained: dict[str, dict[UnexplainedChange, int]] = {}
 
-    # ── snapshots ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def read_all(self, watermark: SlotWatermark) -> SlotWatermark:
-        """Create a new slot and publish a snapshot of every eligible table. The new epoch is durable before its first
-        record. Returns the durable watermark."""
+    def create_slot(self, watermark: SlotWatermark) -> SlotWatermark:
+        """Create a new slot; every table is to be read. The new epoch is durable before its first record. Returns the
+        durable watermark."""
         slot, where = self._slot, self._slot.where
         with connect(slot.dsn.reveal(), where) as connection:
             catalogs = self._check(connection)
@@ -124,40 +120,13 @@ class _Session:
             self._add_to_publication(connection, catalogs, names)
             watermark = replace(watermark, at=now_us())
             self._publisher.publish([], watermark, self._tables.take_changes())
-            log.info(
-                "snapshot starts", source=slot.source, slot=slot.slot, epoch=watermark.epoch, tables=len(slot.tables)
-            )
             drop_slot(connection, slot.slot, where)
-        run = self._snapshot_run(watermark)
-        read_source(run, names)
-        log.info("snapshot done", source=slot.source, slot=slot.slot, epoch=watermark.epoch, lsn=run.watermark.lsn)
-        return run.watermark
-
-    def read_pending(self, watermark: SlotWatermark) -> SlotWatermark:
-        """Read the eligible pending tables through a temporary slot. If reading fails, these tables stay pending and
-        the other tables are followed. Returns the durable watermark."""
-        pending = self._tables.in_state(PENDING)
-        backoff = self._context.snapshot_backoff
-        if not pending or time.monotonic() < backoff.retry_at:
-            return watermark
-        backoff.tried(time.monotonic())
-        run = self._snapshot_run(watermark)
-        names: Sequence[str] = pending
-        try:
-            with connect(self._slot.dsn.reveal(), self._slot.where) as connection:
-                catalogs = self._check(connection)
-                names = self._eligible(catalogs, pending)
-                self._add_to_publication(connection, catalogs, names)
-            if names:
-                read_tables(run, names)
-        except (EnvironmentFault, Transient) as error:
-            if run.publish_attempted:
-                raise  # a transaction may be lost: only a new fence shows whether it is durable
-            for name in names:
-                self._tables.cannot_read(name, _not_yet(error, f"{self._slot.where}, table {name}"))
-        if not self._tables.in_state(PENDING):
-            backoff.reset()
-        return run.watermark
+        with connect(slot.dsn.reveal(), where, replication=True) as replication:
+            start = Mark(create_slot(replication, slot.slot, where).consistent_point, 0)
+        watermark = watermark.at_mark(start, max(now_us(), watermark.at + 1))
+        self._publisher.publish([], watermark, {})
+        log.info("slot created", source=slot.source, slot=slot.slot, epoch=watermark.epoch, tables=len(slot.tables))
+        return watermark
 
     def _eligible(self, catalogs: CatalogCheck, names: Iterable[str]) -> list[str]:
         """The tables of `names` that can be read now. Each other table gets a fault."""
@@ -178,19 +147,19 @@ class _Session:
         exists = catalogs.publication is not None
         ensure_publication(connection, self._slot.publication, exists, missing, self._slot.where)
 
-    def _snapshot_run(self, watermark: SlotWatermark) -> SnapshotRun:
-        return SnapshotRun(self._context, self._targets(watermark.epoch), self._topics, self._tables, watermark)
-
     # ── the stream ────────────────────────────────────────────────────────────────────────────────────────────
 
     def stream(self, watermark: SlotWatermark, stop: Stop) -> None:
-        """Follow the slot until `stop`, or until a table or the source must be read as a whole."""
+        """Follow the slot until `stop`, or until the source must be read as a whole. Pending tables are read
+        meanwhile."""
         slot, context = self._slot, self._context
         with connect(slot.dsn.reveal(), slot.where) as connection:
-            self._apply_check(self._check(connection), None)
+            first_check = self._check(connection)
+            self._apply_check(first_check, None)
         targets = self._targets(watermark.epoch)
         queries = SourceQueries(slot, self._tables, self._topics)
         tasks = PeriodicTasks(context, self._check)
+        reader: ReaderThread | None = None
         stream = ReplicationStream.start(slot.dsn.reveal(), slot.where, slot.slot, slot.publication, watermark.lsn)
         try:
             require_same_slot(slot, watermark, stream)
@@ -207,8 +176,20 @@ class _Session:
             context.streaming()
             publish = partial(self._publish, watermark)
             streaming = Streaming(context, stream, assembler, self._tables, publish)
-            streaming.run(stop, lambda: self._apply_results(tasks.take_results(), assembler, watermark.epoch))
+            reader = ReaderThread(context, self._topics, targets.source, streaming.wake)
+            readings = TableReadings(context, reader, assembler, targets, self._topics, self._tables)
+            readings.checked(first_check)
+            reader.start()
+
+            def must_end() -> bool:
+                ends = self._apply_results(tasks.take_results(), assembler, readings, watermark.epoch)
+                readings.turn()
+                return ends
+
+            streaming.run(stop, must_end)
         finally:
+            if reader is not None:
+                reader.close()
             tasks.close()
             stream.close()
             queries.close()
@@ -217,21 +198,18 @@ class _Session:
     def _publish(self, start: SlotWatermark, batch: SlotBatch, tables: TableChanges) -> None:
         self._publisher.publish(batch.records, start.at_mark(batch.mark, now_us()), tables)
 
-    def _apply_results(self, results: WatchResults, assembler: Assembler, epoch: int) -> bool:
-        """Apply the newest check and the newest requests. True if a table or the source must be read as a whole now."""
+    def _apply_results(self, results: WatchResults, assembler: Assembler, readings: TableReadings, epoch: int) -> bool:
+        """Apply the newest check and the newest requests. True if the source must be read as a whole now."""
         catalogs, requests = results
         if catalogs is not None:
             self._apply_check(catalogs, assembler)
+            readings.checked(catalogs)
         if requests is not None and self._tables.apply_requests(requests.tables):
-            self._context.snapshot_backoff.reset()
+            self._context.snapshot_backoffs.clear()
         for name in self._slot.tables:
-            if self._tables[name].state != FOLLOWED:
+            if not self._tables[name].is_streamed:
                 assembler.drop(name)
-        if requests is not None and requests.epoch > epoch:
-            return True
-        if catalogs is None or time.monotonic() < self._context.snapshot_backoff.retry_at:
-            return False
-        return any(catalogs.is_eligible(name) for name in self._tables.in_state(PENDING))
+        return requests is not None and requests.epoch > epoch
 
     def _apply_check(self, catalogs: CatalogCheck, assembler: Assembler | None) -> None:
         """Apply the check `catalogs` to the followed tables. `assembler`: None before the stream starts."""
@@ -279,13 +257,3 @@ class _Session:
             dead_letter_topic=self._context.names.dlq(INGRESS_CDC),
             record_bytes_max=self._context.settings.record_bytes_max,
         )
-
-
-def _not_yet(error: EnvironmentFault | Transient, where: str) -> EnvironmentFault:
-    if isinstance(error, EnvironmentFault):
-        return error
-    return EnvironmentFault(
-        where,
-        f"it could not be read yet: {error}",
-        f"wait: it is tried again within {SNAPSHOT_RETRY_AFTER_MAX_S / 60:.0f} minutes",
-    )

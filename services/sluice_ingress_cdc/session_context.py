@@ -10,20 +10,16 @@ from sluice.telemetry.health import Health
 from sluice_ingress_cdc.publisher import SlotPublisher
 from sluice_ingress_cdc.settings import CdcSettings, SlotSettings
 
-# After a failed snapshot of pending tables, the next attempt follows after this time: at first, and at most. The other
-# tables are followed meanwhile.
+# After a table could not be read, the next attempt follows after this time: at first, and at most. The other tables are
+# read and followed meanwhile.
 SNAPSHOT_RETRY_AFTER_S = 30.0
 SNAPSHOT_RETRY_AFTER_MAX_S = 300.0
 
 
-class FollowerStopped(Exception):
-    """The stage was requested to stop during a snapshot. Tables that are not read completely stay pending."""
-
-
 @dataclass
 class SnapshotBackoff:
-    """When the next snapshot of pending tables is tried, after one failed. The interval between attempts doubles,
-    because the stream of the source waits during each attempt. `retry_at`: monotonic seconds."""
+    """When a pending table is tried again after it could not be read. The interval between attempts doubles, because
+    other tables wait during each attempt. `retry_at`: monotonic seconds."""
 
     retry_at: float = 0.0
     interval_s: float = SNAPSHOT_RETRY_AFTER_S
@@ -33,7 +29,7 @@ class SnapshotBackoff:
         self.interval_s = min(2 * self.interval_s, SNAPSHOT_RETRY_AFTER_MAX_S)
 
     def reset(self) -> None:
-        """Allow an attempt at once: an operator requested one, or no table is pending."""
+        """Allow an attempt at once."""
         self.retry_at, self.interval_s = 0.0, SNAPSHOT_RETRY_AFTER_S
 
 
@@ -41,9 +37,8 @@ class SnapshotBackoff:
 class SessionContext:
     """The objects that all sessions of one source share.
 
-    `report_progress`: called at each step. `continue_or_stop`: called before each wait with the longest time that the
-    wait may take, in seconds; it raises FollowerStopped if the stage is to stop. `streaming`: called when the stream of
-    the slot has started.
+    `report_progress`: called at each step. `streaming`: called when the stream of the slot has started.
+    `snapshot_backoffs`: by table.
     """
 
     slot: SlotSettings
@@ -52,9 +47,8 @@ class SessionContext:
     health: Health
     publisher: SlotPublisher
     report_progress: Callable[[], None]
-    continue_or_stop: Callable[[float], None]
     streaming: Callable[[], None]
-    snapshot_backoff: SnapshotBackoff = field(default_factory=SnapshotBackoff)
+    snapshot_backoffs: dict[str, SnapshotBackoff] = field(default_factory=dict)
 
     @property
     def publication_where(self) -> str:

@@ -13,7 +13,6 @@ from sluice.cdc.debezium import NoRow, TableEvents
 from sluice.cdc.pgoutput import Relation, Row
 from sluice.cdc.source_errors import source_errors
 from sluice.cdc.table_facts import TableFacts, load_types
-from sluice.cdc.watermarks import FOLLOWED
 from sluice_ingress_cdc.assembler import NotVisibleYet, TableShape
 from sluice_ingress_cdc.catalog_check import RawTopic, check_catalogs, read_catalogs
 from sluice_ingress_cdc.settings import SlotSettings
@@ -54,7 +53,8 @@ class SourceQueries:
         Returns the shape to follow; None if the table is blocked now. The catalogs show a later moment than the event.
         If their shape differs from `relation`, every column is read again when an update leaves it out, until a later
         Relation message shows the later shape. Columns added at the end are no difference: the columns before them are
-        the same. `xid`: the transaction that contains `relation`.
+        the same. `xid`: the transaction that contains `relation`, 0 if the shape is an older one. While the
+        table is read, every column is read again.
         """
         bound = self._tables.bounds.get(name)
         if bound is None:
@@ -65,7 +65,8 @@ class SourceQueries:
         if name in checks:
             self._tables.apply_check(name, checks[name])
         self._tables.apply(name, relation_verdict(bound, relation))
-        if self._tables[name].state != FOLLOWED:
+        table = self._tables[name]
+        if not table.is_streamed:
             return None
         facts = catalogs.facts.get(name)
         if facts is None or not _starts_with(facts, relation):
@@ -74,6 +75,9 @@ class SourceQueries:
             reread = frozenset(c.name for c in relation.columns)
         else:
             reread = columns_to_reread(bound, facts)
+        if table.reading is not None:
+            # An update may replace a row that is dropped: no other record has the values that it leaves out.
+            reread = frozenset(c.name for c in relation.columns)
         return TableShape(self._types_of(relation), reread)
 
     def reread_row(self, table: TableEvents, key: Sequence[bytes], xid: int) -> Row | NoRow:
@@ -113,7 +117,7 @@ class SourceQueries:
             self._connection.close()
 
     def _require_visible(self, xid: int) -> None:
-        if xid == self._visible_xid:
+        if xid in (0, self._visible_xid):
             return
         if not query(self._live(), "is_visible", self._slot.where, xid=xid)[0]["visible"]:
             raise NotVisibleYet

@@ -8,6 +8,7 @@ published and the batch that is being collected.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import time
@@ -66,6 +67,7 @@ class Streaming:
         self._waiting = _WaitingFrame(context)
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
 
     def run(self, stop: Stop, must_end: Callable[[], bool]) -> None:
         """Stream until `stop` is requested or `must_end()` is true. The batch being published is finished first.
@@ -86,10 +88,15 @@ class Streaming:
                 self._wake_read.close()
                 self._wake_write.close()
 
+    def wake(self) -> None:
+        """End the wait of the stream's thread; thread-safe."""
+        with contextlib.suppress(OSError):  # the stream ended, or it is woken already
+            self._wake_write.send(b".")
+
     def _turn(self, publisher: ThreadPoolExecutor) -> None:
         self._report_progress()
         self._finish_batch()
-        drained = self._read() if self._has_room and self._feed_waiting() else True
+        drained = self._read() if self.has_room and self._feed_waiting() else True
         now = time.monotonic()
         if self._under_way is None and self._due(now):
             self._hand_over(publisher, now)
@@ -100,7 +107,7 @@ class Streaming:
             self._wait()
 
     @property
-    def _has_room(self) -> bool:
+    def has_room(self) -> bool:
         """Whether the batch takes more records. Within a transaction it may be 1/8 larger, so that a small transaction
         is not split."""
         bytes_max = self._settings.batch_bytes_max
@@ -108,7 +115,7 @@ class Streaming:
 
     @property
     def _reads(self) -> bool:
-        return self._has_room and self._waiting.frame is None
+        return self.has_room and self._waiting.frame is None
 
     def _feed_waiting(self) -> bool:
         """Feed the frame that could not be processed before. False if it cannot be processed yet."""
@@ -141,7 +148,7 @@ class Streaming:
         for frame in self._stream.frames():
             if not self._feed(frame):
                 break
-            if assembler.bytes >= bytes_max and not self._has_room:
+            if assembler.bytes >= bytes_max and not self.has_room:
                 return False
         if self._collecting_since is None and self._assembler.has_records:
             self._collecting_since = time.monotonic()
@@ -151,7 +158,7 @@ class Streaming:
         if self._assembler.has_records:
             lingers = _LINGERS_WITHIN_TRANSACTION if self._assembler.in_transaction else 1
             waited_s = now - (self._collecting_since or now)
-            return not self._has_room or waited_s >= self._settings.linger_s * lingers
+            return not self.has_room or waited_s >= self._settings.linger_s * lingers
         if self._tables.changed:
             return True
         interval_s = _REPLY_INTERVAL_S if self._reply_requested else self._settings.watermark_interval_s
@@ -160,7 +167,7 @@ class Streaming:
     def _hand_over(self, publisher: ThreadPoolExecutor, now: float) -> None:
         batch = self._assembler.take()
         future = publisher.submit(self._publish, batch, self._tables.take_changes())
-        future.add_done_callback(lambda _: self._wake_write.send(b"."))
+        future.add_done_callback(lambda _: self.wake())
         self._under_way = (future, batch)
         self._collecting_since = None
         self._published_at = now
@@ -198,7 +205,7 @@ class Streaming:
             sockets.append(self._stream.socket)
         ready, _, _ = select.select(sockets, [], [], max(timeout_s, 0.0))
         if self._wake_read in ready:
-            self._wake_read.recv(64)
+            self._wake_read.recv(4096)
 
 
 class _WaitingFrame:

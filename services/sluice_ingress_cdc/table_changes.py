@@ -46,12 +46,24 @@ class TableOutcome(Enum):
 
 class TableVerdict(NamedTuple):
     """A decision about a table. `why`: the text of the fault; "" if there is none. `fix`: the step to take before the
-    table is read again; "" if none. `bound`: the new binding if the table is followed without a fault."""
+    table is read again; "" if none. `bound`: the new binding if the table is followed without a fault. `about_a_row`:
+    one row caused the verdict, and not the definition of the table."""
 
     outcome: TableOutcome
     why: str = ""
     fix: str = ""
     bound: TableBinding | None = None
+    about_a_row: bool = False
+
+
+# The golden record of a row that is too large stays as it was. It stays so even if a later update changes small columns
+# and leaves the large column out. Therefore the table has a fault, in addition to the dead letter.
+ROW_TOO_LARGE = TableVerdict(
+    TableOutcome.FOLLOW_WITH_FAULT,
+    "a row is larger than a raw topic takes: it is parked, and its golden record stays as it was",
+    "make such rows smaller, or take the large column out of the publication",
+    about_a_row=True,
+)
 
 
 class TableCheck(NamedTuple):

@@ -12,13 +12,14 @@ from dataclasses import replace
 import structlog
 
 from sluice.cdc.table_facts import TableBinding
-from sluice.cdc.watermarks import BLOCKED, FOLLOWED, PENDING, State, TableWatermark
+from sluice.cdc.watermarks import BLOCKED, FOLLOWED, PENDING, State, TableReading, TableWatermark
 from sluice.errors import EnvironmentFault
 from sluice.telemetry.health import Health
 from sluice.telemetry.metrics import CDC_TABLES
 from sluice.times import now_us
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.table_changes import (
+    ROW_TOO_LARGE,
     TableCheck,
     TableOutcome,
     TableVerdict,
@@ -60,9 +61,9 @@ class FollowedTables:
 
     @property
     def bounds(self) -> dict[str, TableBinding]:
-        """The bindings of the followed tables, by name."""
+        """The bindings of the tables whose changes are published, by name."""
         tables = self._watermarks.items()
-        return {name: table.bound for name, table in tables if table.state == FOLLOWED and table.bound is not None}
+        return {name: table.bound for name, table in tables if table.is_streamed and table.bound is not None}
 
     @property
     def changed(self) -> bool:
@@ -84,9 +85,13 @@ class FollowedTables:
         self.apply(name, verdict._replace(bound=None) if undecided else verdict)
 
     def apply(self, name: str, verdict: TableVerdict) -> None:
-        """Apply a verdict to a followed table. The fault of a table stays active until the table is read again."""
+        """Apply a verdict to a table whose changes are published. The fault of a followed table stays active until the
+        table is read again. A table that is being read is read from its beginning again."""
         watermark = self._watermarks[name]
         blocks = verdict.outcome is TableOutcome.BLOCK
+        if watermark.reading is not None:
+            self._apply_while_read(name, watermark, watermark.reading, verdict)
+            return
         if watermark.state != FOLLOWED or (watermark.why and not blocks):
             return
         if verdict.outcome is TableOutcome.FOLLOW:
@@ -97,6 +102,17 @@ class FollowedTables:
             f"{fix}`sluice cdc resnapshot {self._slot.source} --table {shlex.quote(name)}` reads the table again"
         )
         self._fault(name, replace(watermark, state=BLOCKED if blocks else FOLLOWED), verdict.why, next_step)
+
+    def _apply_while_read(
+        self, name: str, watermark: TableWatermark, reading: TableReading, verdict: TableVerdict
+    ) -> None:
+        if verdict.outcome is TableOutcome.FOLLOW:
+            self._bind(name, watermark, verdict.bound)
+        elif verdict.about_a_row:
+            self._put(name, replace(watermark, reading=reading._replace(too_large=True)))
+        else:
+            log.warning("table is read again", table=name, source=self._slot.source, why=verdict.why)
+            self.set_pending(name)
 
     def _bind(self, name: str, watermark: TableWatermark, bound: TableBinding | None) -> None:
         """Replace the binding of a table. If only its `xid` changed, the watermark is not written again."""
@@ -132,10 +148,22 @@ class FollowedTables:
     def set_pending(self, name: str) -> None:
         self._put(name, TableWatermark(request=self._watermarks[name].request))
 
-    def set_followed(self, name: str, since_lsn: int, bound: TableBinding) -> None:
-        """Record that the snapshot of table `name` ends with the next published batch. `since_lsn`: the snapshot
-        contains the commits below this LSN."""
-        self._put(name, TableWatermark(FOLLOWED, since_lsn, self._watermarks[name].request, bound=bound))
+    def start_reading(self, name: str, since_lsn: int, bound: TableBinding) -> None:
+        """Record that the changes of table `name` are published from `since_lsn` on, while it is read."""
+        request = self._watermarks[name].request
+        self._put(name, TableWatermark(PENDING, since_lsn, request, bound=bound, reading=TableReading()))
+
+    def read_up_to(self, name: str, reading: TableReading) -> None:
+        """Record that the rows up to `reading` are in the next published batch. After the last one the table is
+        followed."""
+        before = self._watermarks[name]
+        too_large = reading.too_large or (before.reading is not None and before.reading.too_large)
+        after = replace(before, reading=reading._replace(too_large=too_large), why="", next_step="", fault_at=0)
+        if reading.is_complete:
+            after = replace(after, state=FOLLOWED, reading=None)
+        self._put(name, after)
+        if reading.is_complete and too_large:
+            self.apply(name, ROW_TOO_LARGE)
 
     def _fault(self, name: str, watermark: TableWatermark, why: str, next_step: str) -> None:
         before = self._watermarks[name]

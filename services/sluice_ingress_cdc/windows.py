@@ -132,7 +132,7 @@ class UnseenKeys:
     every: bool
     keys: set[bytes]
 
-    def __contains__(self, key: bytes) -> bool:
+    def __contains__(self, key: bytes | None) -> bool:
         return self.every or key in self.keys
 
     def __bool__(self) -> bool:

@@ -23,6 +23,7 @@ from psycopg import conninfo
 from sluice.cdc.slots import parse_lsn
 from sluice.cdc.watermarks import (
     FOLLOWED,
+    PENDING,
     SlotWatermark,
     SourceWatermarks,
     TableWatermark,
@@ -43,7 +44,7 @@ from sluice.position import Position
 from sluice.raw.writing import RawRecord
 from sluice.settings.stage import default_schemas_dir
 from sluice.stage.signals import Stop
-from sluice.telemetry.health import Health
+from sluice.telemetry.health import START, STARTING, Health
 from sluice_ingress_cdc.follower import Follower
 from sluice_ingress_cdc.settings import CdcSettings, SlotSettings, slots_of
 from support.waiting import eventually
@@ -252,6 +253,7 @@ class Running:
     """A follower that runs on a thread. `died`: the error that ended it. `killed`: set after `Killed` was raised."""
 
     def __init__(self, source: Source, settings: CdcSettings, producer: type[IngressProducer] | None) -> None:
+        self._source = source
         self._stop = Stop()
         self.health = Health()
         self.died: BaseException | None = None
@@ -278,10 +280,20 @@ class Running:
         return self.health.faults.get(self._where)
 
     def await_streaming(self) -> None:
-        """Wait until the snapshot is published and the follower reads the slot."""
-        eventually(lambda: self.died is not None or self.fault is None, "streaming")
+        """Wait until the follower reads the slot and no table is left to be read."""
+
+        def streams() -> bool:
+            starting = [about for about, why in self.health.faults.items() if why == STARTING and about != START]
+            return self.died is not None or (self.fault is None and not starting)
+
+        eventually(streams, "streaming", state=lambda: str(self.health.faults))
         if self.died is not None:
             raise self.died
+        eventually(self._tables_are_durable, "what was read is durable", state=lambda: str(self.health.faults))
+
+    def _tables_are_durable(self) -> bool:
+        tables = self._source.watermarks().tables.values()
+        return self.died is not None or all(table.state != PENDING or table.why for table in tables)
 
     def await_fault(self, text: str) -> str:
         """Wait for a fault whose text contains `text`, of the source or of a table. Returns the text of the fault."""
@@ -300,6 +312,7 @@ class Running:
         )
         if self.died is not None:
             raise self.died
+        eventually(self._tables_are_durable, "what was read is durable", state=lambda: str(self.health.faults))
 
     def stop(self) -> None:
         self._stop.request()

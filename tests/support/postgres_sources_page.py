@@ -25,7 +25,7 @@ change of one table does not affect the other tables of the source.
 | followed, nothing to do | every change is published, and the records equal the table |
 | followed, with a fault | every change is published and right. Rows that changed without an event are stale |
 | blocked | no change of the table is published, because the records could be wrong |
-| pending | the table is read completely as soon as possible |
+| pending | the table is read completely as soon as possible, and its changes are published from then on |
 
 `sluice lag` and `/readyz` show each table that is blocked, pending or has a fault, with the reason and the command that
 repairs it. The metric `sluice_cdc_table` shows only the state.
@@ -34,8 +34,8 @@ repairs it. The metric `sluice_cdc_table` shows only the state.
 sluice cdc resnapshot SOURCE --table SCHEMA.TABLE
 ```
 
-The command reads the table again from its own snapshot. Later stages do not write an unchanged row again, and they
-retract a deleted row. The source's other tables wait until the table is read.
+The command reads the table again, [while the changes of all tables are published](snapshots.md). Later stages do not
+write an unchanged row again, and they retract a deleted row.
 
 **A column that is renamed, dropped or retyped concerns its mapping first.** Raw keeps the older records with the old
 name, and a replay reads them. Change the mapping so that it reads both names, each with a default. Raise its version

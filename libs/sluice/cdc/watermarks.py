@@ -73,11 +73,44 @@ class SlotWatermark:
         return msgspec.convert(value, cls)
 
 
+class Heap(NamedTuple):
+    """A table or partition whose rows are read. `blocks`: its size when the reading started; rows in later blocks are
+    in the stream. 0: the rows are read at once, with those of all partitions. `filenode`: the file that is read."""
+
+    oid: int
+    filenode: int
+    blocks: int
+
+
+class TableReading(NamedTuple):
+    """How far a table is read: all of `heaps` before index `heap`, and the blocks of that heap before `block`. `heaps`:
+    empty until the sizes are known. `rows`: the number of rows read. `too_large`: a row did not fit its topic."""
+
+    heaps: tuple[Heap, ...] = ()
+    heap: int = 0
+    block: int = 0
+    rows: int = 0
+    too_large: bool = False
+
+    @property
+    def blocks(self) -> int:
+        return sum(heap.blocks for heap in self.heaps)
+
+    @property
+    def blocks_read(self) -> int:
+        return sum(heap.blocks for heap in self.heaps[: self.heap]) + self.block
+
+    @property
+    def is_complete(self) -> bool:
+        return bool(self.heaps) and self.heap == len(self.heaps)
+
+
 @dataclass(frozen=True, slots=True)
 class TableWatermark:
     """The state of one table of a followed source.
 
-    *Pending*: the table's changes are not published until the table is read as a whole. *Followed*: the table's
+    *Pending*: the table must be read as a whole. Its changes are published from the start of the reading on, which is
+    when `reading` says how far the table is read. *Followed*: the table's
     snapshot contains the commits below `since_lsn`, and the slot sends the commits from that LSN on. *Blocked*: the
     table's changes are not published until an operator requests that the table is read again.
 
@@ -96,11 +129,21 @@ class TableWatermark:
     fault_at: int = 0
     bound: TableBinding | None = None
     truncations: tuple[int, ...] = ()
+    reading: TableReading | None = None
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the changes of the table are published."""
+        return self.state == FOLLOWED or self.reading is not None
 
     def to_json(self) -> dict[str, Any]:
         bound = None if self.bound is None else self.bound.to_json()
         state = _STORED_BLOCKED if self.state == BLOCKED else self.state
-        return {"v": 2, **asdict(replace(self, bound=None)), "state": state, "bound": bound}
+        reading = None
+        if self.reading is not None:
+            reading = [[list(heap) for heap in self.reading.heaps], *self.reading[1:]]
+        plain = asdict(replace(self, bound=None, reading=None))
+        return {"v": 2, **plain, "state": state, "bound": bound, "reading": reading}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TableWatermark:

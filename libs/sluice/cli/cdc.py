@@ -47,7 +47,7 @@ def resnapshot(
     Rows that a table no longer has are retracted. Unchanged rows are not written again.
 
     With --table: read only these tables again, through the current replication slot. This repairs a blocked table and a
-    followed table with a fault. The source's other tables wait during the read, then continue.
+    followed table with a fault. The changes of all tables are published meanwhile.
 
     Without --table: read all tables again under a new epoch, through a new slot. This is needed after the slot was lost
     or re-created.

@@ -72,6 +72,16 @@ CDC_TABLES = Gauge(
     "1 for the current state of a followed table: pending, followed or blocked; 0 for the other states.",
     ["source", "table", "state"],
 )
+SNAPSHOT_ROWS = Counter(
+    "sluice_cdc_snapshot_rows_total",
+    "Rows of a followed table that were published because the table was read.",
+    ["source", "table"],
+)
+SNAPSHOT_BLOCKS = Gauge(
+    "sluice_cdc_snapshot_blocks",
+    "Blocks of a table that is read: read (so far) and all. 0 before the first reading of this process.",
+    ["source", "table", "blocks"],
+)
 RETAINED_WAL_BYTES = Gauge(
     "sluice_cdc_retained_wal_bytes",
     "WAL that the source's server must keep for the replication slot of Sluice.",

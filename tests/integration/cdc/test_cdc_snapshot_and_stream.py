@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import psycopg
 
@@ -85,9 +85,11 @@ def test_snapshot_and_stream_meet_without_gap_or_repeat_under_concurrent_writes(
         if after is None:
             versions.pop(record.key, None)
             continue
-        # Every write raises the version by one: a gap or a repeat where snapshot and stream meet would show here.
-        expected = versions.get(record.key, after["version"] - 1) + 1
-        assert after["version"] == expected, record.key
+        # Every write raises the version by one: a gap or a repeat where snapshot and stream meet would show here. A row
+        # that is read may repeat the state that the stream has just published.
+        before = versions.get(record.key, after["version"] - 1)
+        repeats = record.body["op"] == "r" and after["version"] == before
+        assert repeats or after["version"] == before + 1, record.key
         versions[record.key] = after["version"]
 
 
@@ -99,7 +101,8 @@ def test_the_snapshot_ends_with_a_sweep_marker_in_every_partition_that_is_not_a_
     markers = [r for r in records if r.is_sweep]
     snapshot = {r.position for r in records if not r.is_sweep}
     assert {m.partition for m in markers} == set(range(PARTITIONS))
-    assert {m.position for m in markers} == snapshot
+    assert len({m.position for m in markers}) == 1
+    assert max(m.position for m in markers) <= min(snapshot), "no row that was read is swept"
     assert all(m.key == sweep_key("public.employee") and m.value == b"" for m in markers)
     watermark = source.watermark()
     assert watermark is not None
@@ -155,22 +158,26 @@ def test_what_was_published_and_not_confirmed_is_not_published_again(source: Sou
     assert [r.body["op"] for r in source.raw("employee") if not r.is_sweep] == ["c"]
 
 
-def test_a_table_whose_snapshot_was_interrupted_is_read_again_from_a_later_lsn(source: Source) -> None:
-    source.sql("INSERT INTO employee SELECT g, 'n', 1 FROM generate_series(1, 2000) g")
-    with source.followed(dies_after(2), batch_bytes_max=50_000) as running:
+def test_a_table_whose_snapshot_was_interrupted_is_read_on_from_the_last_durable_chunk(source: Source) -> None:
+    source.sql("INSERT INTO employee SELECT g, repeat('n', 200), 1 FROM generate_series(1, 3000) g")
+    with source.followed(dies_after(3), batch_bytes_max=50_000) as running:
         assert running.killed.wait(30)
-    interrupted = source.watermark()
-    assert interrupted is not None
-    assert source.mark("employee").state == PENDING
-    source.sql("DELETE FROM employee WHERE id <= 100")
-    with source.followed() as running:
+    interrupted = source.mark("employee")
+    assert (interrupted.state, interrupted.reading is not None) == (PENDING, True)
+    assert interrupted.reading is not None
+    assert 0 < interrupted.reading.blocks_read < interrupted.reading.blocks
+    before = sum(not r.is_sweep for r in source.raw("employee"))
+    source.sql("DELETE FROM employee WHERE id <= 100; UPDATE employee SET version = 2 WHERE mod(id, 3) = 0")
+    with source.followed(batch_bytes_max=50_000) as running:
         running.await_streaming()
         source.published_up_to(source.wal_lsn())
-    again = source.watermark()
-    assert again is not None
-    assert (again.epoch, source.mark("employee").state) == (1, FOLLOWED)
-    assert source.mark("employee").since_lsn > interrupted.lsn
+    again = source.mark("employee")
+    assert (again.state, again.since_lsn) == (FOLLOWED, interrupted.since_lsn)
+    read = Counter(r.body["after"]["id"] for r in source.raw("employee") if r.value and r.body["op"] == "r")
+    assert before >= interrupted.reading.rows
+    assert all(number % 3 == 0 for number, times in read.items() if times > 1), "only a row that moved is read twice"
     same_rows(source)
+    once_each(source)
 
 
 def test_an_unchanged_large_column_is_marked_and_a_key_change_reads_it_again(source: Source) -> None:

@@ -16,8 +16,7 @@ from sluice.cdc.watermarks import Mark
 from sluice.headers import OP_HEADER
 from sluice.raw.writing import RawRecord, sweep_key
 from sluice_ingress_cdc.assembler import NotVisibleYet
-from sluice_ingress_cdc.records import ROW_TOO_LARGE
-from sluice_ingress_cdc.table_changes import TableOutcome, TableVerdict
+from sluice_ingress_cdc.table_changes import ROW_TOO_LARGE, TableOutcome, TableVerdict
 from support import pgoutput_wire as wire
 from support.slot_simulation import (
     EMPLOYEE,

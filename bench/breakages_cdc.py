@@ -50,8 +50,8 @@ CDC_BREAKAGES = [
     ),
     Breakage(
         "a source that was set back is refused",
-        f"{_CDC}/start.py",
-        "    if source.state.wal_end < stored.lsn:\n",
+        "libs/sluice/cdc/followed_source.py",
+        "    if state.wal_end < watermark.lsn:\n",
         "    if False:\n",
         f"{_START}::test_it_refuses_to_lose_changes_and_names_the_repair",
     ),

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from sluice.cdc.connection import connect
-from sluice.cdc.followed_source import FollowedSource, SourceState, read_state, why_not_resumable
+from sluice.cdc.followed_source import FollowedSource, SourceState, read_state, why_not_resumable, why_not_resumed
 from sluice.cdc.replication import ReplicationStream
-from sluice.cdc.slots import format_lsn, slot_state, wal_end
+from sluice.cdc.slots import slot_state, wal_end
 from sluice.cdc.table_facts import publication_facts
 from sluice.cdc.watermarks import SlotWatermark
 from sluice.errors import EnvironmentFault
@@ -67,7 +67,7 @@ def plan_start(
     if not stored.lsn:
         # The epoch was raised, but the process ended before it created the slot: no record of this epoch is published.
         return FullSnapshot(stored.epoch)
-    why = _why_not_resume(stored, source)
+    why = why_not_resumed(source.followed, stored, source.state, has_publication=source.has_publication)
     if why:
         raise _refused(source.followed, source.tables, why)
     return stored
@@ -107,21 +107,6 @@ def _first_start(requested_epoch: int, source: SourceAtStart) -> FullSnapshot:
         "there is no watermark, and the raw topics contain records: their epochs are unknown",
         f"run `sluice cdc resnapshot {source.followed.source} --epoch N` with N above every epoch in those topics",
     )
-
-
-def _why_not_resume(stored: SlotWatermark, source: SourceAtStart) -> str:
-    why = why_not_resumable(source.followed, stored, source.state)
-    if why:
-        return why
-    # `stored` was read before the state of the source: its LSN cannot be above the end of a log that was not set back.
-    if source.state.wal_end < stored.lsn:
-        return (
-            f"the source's log ends at {format_lsn(source.state.wal_end)}, and everything up to "
-            f"{format_lsn(stored.lsn)} is published: the source was set back"
-        )
-    if not source.has_publication:
-        return "the publication does not exist any more: changes since then were not sent"
-    return ""
 
 
 def _where(source: SourceAtStart) -> str:

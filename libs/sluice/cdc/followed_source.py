@@ -93,6 +93,25 @@ _LOST_BECAUSE = {
 }
 
 
+def why_not_resumed(
+    source: FollowedSource, watermark: SlotWatermark, state: SourceState, *, has_publication: bool
+) -> str:
+    """The reason why ingress-cdc refuses to resume at `watermark` at its start, as a clause; empty if it resumes.
+
+    `state.wal_end` must be read after `watermark`: a published LSN cannot be above the end of a log that was not set
+    back.
+    """
+    why = why_not_resumable(source, watermark, state)
+    if why:
+        return why
+    if state.wal_end < watermark.lsn:
+        return (
+            f"the source's log ends at {format_lsn(state.wal_end)}, and everything up to "
+            f"{format_lsn(watermark.lsn)} is published: the source was set back"
+        )
+    return "" if has_publication else "the publication does not exist any more: changes since then were not sent"
+
+
 def why_lost(slot: str, invalidation_reason: str) -> str:
     """Why the server has invalidated the slot, as a clause. `invalidation_reason`: as in `SlotState`. Pure."""
     if not invalidation_reason:

@@ -38,7 +38,8 @@ def check(source: SourceArgument = None, pipeline: PipelineOption = None, as_jso
     The command reads the source database as the user of the source's dsn, and changes nothing. It checks the server's
     version, encoding and settings, this user's rights, the replication slot, the publication, and every table.
 
-    Each finding says where it is and why, and has the SQL that repairs it, with who may run it.
+    Each finding says where it is and why, and has the SQL that repairs it, with who may run it. `sluice cdc setup` runs
+    what this user may run about the publication.
 
     A risk is a setting of the server that may end the slot or fill the source's disk later. It is no finding.
 
@@ -105,14 +106,15 @@ def _refused_replication(source: FollowedSource) -> Iterator[Finding]:
 
 def _lines(name: str, report: SourceReport) -> Iterator[str]:
     for finding in report.findings:
-        yield from _finding_lines("", finding)
+        yield from finding_lines("", finding)
     for risk in report.risks:
-        yield from _finding_lines("risk: ", risk)
+        yield from finding_lines("risk: ", risk)
     if not report.findings:
         yield f"source {name}: it can be followed"
 
 
-def _finding_lines(prefix: str, finding: Finding) -> Iterator[str]:
+def finding_lines(prefix: str, finding: Finding) -> Iterator[str]:
+    """The finding for people: the cause, then the statement or the next step. `prefix`: before the cause."""
     yield f"{prefix}{finding.where}: {finding.why}"
     if finding.sql:
         yield f"    {finding.sql};"

@@ -121,9 +121,9 @@ CDC_BREAKAGES = [
         "tests/integration/cdc/test_cdc_endurance.py::test_a_transaction_larger_than_memory_may_grow_is_published_once",
     ),
     Breakage(
-        "an idle source of ingress-cdc moves its slot by heartbeats",
-        f"{_CDC}/periodic_tasks.py",
-        '        query(connection, "heartbeat", where)\n',
+        "the slot of an idle source of ingress-cdc moves on",
+        f"{_CDC}/stream.py",
+        "        self._confirmable_lsn = batch.complete_lsn\n",
         "",
         "tests/integration/cdc/test_cdc_endurance.py::test_an_idle_database_next_to_a_busy_one_does_not_retain_the_log",
     ),

@@ -26,7 +26,7 @@ SAMPLES_PER_S = 200
 THREADS_EVERY_S = 0.25
 LOOP = re.compile(
     r"\b_turn \([^;]*(sluice/stage/loop|sluice_ingress_cdc/stream)\.py:\d+\);"
-    r"|\b(publish|read) \([^;]*sluice_ingress_cdc/(publisher|snapshot)\.py:\d+\);"
+    r"|\b(publish|_read) \([^;]*sluice_ingress_cdc/(publisher|reader_thread)\.py:\d+\);"
 )
 """Only samples below one of these frames count as work of the loop. The others are the start of the process and idle
 threads."""

@@ -7,6 +7,7 @@ import pytest
 from bench import profile
 from sluice.stage.loop import Stage
 from sluice_ingress_cdc.publisher import SlotPublisher
+from sluice_ingress_cdc.reader_thread import ReaderThread
 from sluice_ingress_cdc.stream import Streaming
 
 LOOP = "main (sluice/cli/main.py:9);_turn (/x/libs/sluice/stage/loop.py:80);"
@@ -40,7 +41,10 @@ def test_equal_stacks_are_one() -> None:
     assert profile.parsed(["a (x.py:1) 2", "a (x.py:1) 3"]) == {"a (x.py:1)": 5}
 
 
-@pytest.mark.parametrize(("of", "method"), [(Stage, "_turn"), (Streaming, "_turn"), (SlotPublisher, "publish")])
+@pytest.mark.parametrize(
+    ("of", "method"),
+    [(Stage, "_turn"), (Streaming, "_turn"), (SlotPublisher, "publish"), (ReaderThread, "_read")],
+)
 def test_the_frames_below_which_samples_count_are_methods_of_the_stages(of: type, method: str) -> None:
     code = vars(of)[method].__code__
     assert profile.LOOP.search(f"main (main.py:9);{code.co_name} ({code.co_filename}:{code.co_firstlineno});")

@@ -16,10 +16,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from struct import Struct
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sluice.cdc.column_json import PgType
 from sluice.cdc.debezium import CannotFollow, ChangeEvent, NoRow, TableEvents, TransactionInfo
+from sluice.cdc.event_schema import ColumnCatalog
 from sluice.cdc.pgoutput import Begin, Commit, Delete, Insert, Relation, Row, Truncate, Update, decode
 from sluice.cdc.watermarks import Mark
 from sluice.errors import Bug
@@ -34,6 +36,7 @@ from sluice_ingress_cdc.records import (
     records_of,
 )
 from sluice_ingress_cdc.table_changes import ROW_TOO_LARGE, TableOutcome, TableVerdict
+from sluice_ingress_cdc.table_events import table_events
 from sluice_ingress_cdc.windows import StreamedKeys
 
 _RECORD_OVERHEAD_BYTES = 160  # the bytes of a record's headers and of Kafka's framing, at most
@@ -47,10 +50,12 @@ _TRANSACTIONAL = 1
 
 class TableShape(NamedTuple):
     """A shape that can be followed. `types`: the array and domain types of the database, by oid. `reread`: the columns
-    whose values are read again from the source when an update leaves them out."""
+    whose values are read again from the source when an update leaves them out. `catalog`: what the catalogs say about
+    the columns."""
 
     types: Mapping[int, PgType]
     reread: frozenset[str]
+    catalog: Mapping[str, ColumnCatalog] = MappingProxyType({})
 
 
 class NotVisibleYet(Exception):
@@ -263,7 +268,7 @@ class Assembler:
             self._dropped.add(target.stream)
             return None
         try:
-            events = TableEvents(self._targets.source, relation, target.key_columns, shape.types, shape.reread)
+            events = table_events(self._targets, target, relation, shape.types, shape.catalog, shape.reread)
         except CannotFollow as error:
             self._cannot_follow(target.stream, error)
             return None

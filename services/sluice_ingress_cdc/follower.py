@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 
+from sluice.cdc.converter import RegisterSchema
 from sluice.cdc.source_errors import source_errors
 from sluice.errors import EnvironmentFault, Transient
 from sluice.names import Names
@@ -33,6 +34,8 @@ class Follower:
         self._health = health
         self.publisher = SlotPublisher(slot.source, settings.kafka, names)
         self._context = SessionContext(slot, names, settings, health, self.publisher, self._progress, self._streaming)
+        if "avro" in (slot.form.key_encoding, slot.form.value_encoding):
+            self._context.register = _registration(settings)
         self._backoff_s = BACKOFF_FIRST_S
         self._stop = Stop()
         self.progress_at = time.monotonic()
@@ -70,3 +73,9 @@ class Follower:
         self._health.fault(self.where, str(error))
         self._progress()
         self._stop.wait(wait_s)
+
+
+def _registration(settings: CdcSettings) -> RegisterSchema:
+    from sluice.schemas import Registry  # only sources with Avro need the registry and its HTTP client
+
+    return Registry(settings.registry.url, settings.state_dir / "schemas").registered_id

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
+from sluice.cdc.change_event import CannotFollow
 from sluice.cdc.connection import Connection, connect, query
-from sluice.cdc.debezium import EventSource, TableEvents
 from sluice.cdc.eligibility import eligibility_fault
 from sluice.cdc.publication import ensure_publication
 from sluice.cdc.table_facts import TableBinding, TableFacts, binding_of, load_types, publication_facts, table_facts
@@ -21,8 +21,9 @@ from sluice.cdc.watermarks import TableReading
 from sluice.errors import EnvironmentFault, SluiceError, Transient
 from sluice_ingress_cdc.catalog_check import RawTopic
 from sluice_ingress_cdc.chunks import ChunkReader, HeapMoved, Part, make_barrier
-from sluice_ingress_cdc.records import TableTarget
+from sluice_ingress_cdc.records import SlotTargets, TableTarget
 from sluice_ingress_cdc.session_context import SessionContext
+from sluice_ingress_cdc.table_events import catalog_of, table_events
 
 _STATEMENT_TIMEOUT_S = 3_600.0
 _NUDGE_AFTER_S = 0.02
@@ -72,20 +73,21 @@ class ReadingEnded(SluiceError):
 class ReaderThread:
     """Carries out one request at a time. `wake`: called when there is a new message.
 
-    `events_source`: what all events of the source share. The thread and its connection end with `close`.
+    `targets`: where and in which form the events of the source are published. The thread and its
+    connection end with `close`.
     """
 
     def __init__(
         self,
         context: SessionContext,
         topics: Mapping[str, RawTopic],
-        events_source: EventSource,
+        targets: SlotTargets,
         wake: Callable[[], None],
     ) -> None:
         self._context = context
         self._slot = context.slot
         self._topics = topics
-        self._events_source = events_source
+        self._targets = targets
         self._wake = wake
         self.messages: deque[Message] = deque()
         self._changed = threading.Condition()
@@ -157,6 +159,10 @@ class ReaderThread:
         except HeapMoved:
             error = Transient(f"{where}: its rows were moved or rewritten while it was read; it is read again")
             self._send(request, ReadingFailed(error, moved=True))
+        except CannotFollow as error:
+            self._disconnect()
+            fault = EnvironmentFault(where, error.why, "change the column, or the source's debezium settings")
+            self._send(request, ReadingFailed(fault))
         except (EnvironmentFault, Transient) as error:
             self._disconnect()
             self._send(request, ReadingFailed(error))
@@ -186,11 +192,13 @@ class ReaderThread:
 
     def _chunks(self, facts: TableFacts, where: str, check: Callable[[], None]) -> ChunkReader:
         topic, settings = self._topics[facts.name], self._context.settings
+        target = TableTarget(facts.name, topic.name, topic.partitions, facts.primary_key)
+        types = load_types(self._live(), where)
         return ChunkReader(
             self._live(),
             facts,
-            TableEvents(self._events_source, facts.relation, facts.primary_key, load_types(self._live(), where)),
-            TableTarget(facts.name, topic.name, topic.partitions, facts.primary_key),
+            table_events(self._targets, target, facts.relation, types, catalog_of(facts)),
+            target,
             where,
             settings.batch_bytes_max // 2,
             settings.record_bytes_max,

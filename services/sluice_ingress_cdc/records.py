@@ -14,7 +14,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from sluice.cdc.converter import RegisterSchema, no_registry
 from sluice.cdc.debezium import ChangeEvent, EventSource
+from sluice.cdc.event_form import DEFAULT_FORM, EventForm
+from sluice.debezium_settings import DebeziumSettings
 from sluice.errors import DeadRecord
 from sluice.headers import (
     ATTEMPT_HEADER,
@@ -47,14 +50,18 @@ class TableTarget(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SlotTargets:
-    """Where the changes of one slot are published. `by_oid`: the target of each followed table, by the table's oid.
-    Events of other tables are not published; they only count in the ordinals."""
+    """Where the changes of one slot are published, and in which form. `by_oid`: the target of each followed table, by
+    the table's oid. Events of other tables are not published; they only count in the ordinals. `debezium`: Debezium's
+    settings, None if the pipeline file has none. `register`: registers Avro schemas."""
 
     source: EventSource
     epoch: int
     by_oid: dict[int, TableTarget]
     dead_letter_topic: str
     record_bytes_max: int
+    form: EventForm = DEFAULT_FORM
+    debezium: DebeziumSettings | None = None
+    register: RegisterSchema = no_registry
 
 
 def records_of(
@@ -79,6 +86,8 @@ def has_dead_letter(records: list[RawRecord]) -> bool:
 
 def _without_before(value: bytes) -> bytes:
     """A change event without the old row, which REPLICA IDENTITY FULL adds. A delete keeps its old row."""
+    if not value.startswith(b'{"before":'):
+        return value  # JSON with a schema, or Avro
     members = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
     if bytes(members["after"]) != b"null":
         members["before"] = msgspec.Raw(b"null")

@@ -176,7 +176,7 @@ class _Session:
             context.streaming()
             publish = partial(self._publish, watermark)
             streaming = Streaming(context, stream, assembler, self._tables, publish)
-            reader = ReaderThread(context, self._topics, targets.source, streaming.wake)
+            reader = ReaderThread(context, self._topics, targets, streaming.wake)
             readings = TableReadings(context, reader, assembler, targets, self._topics, self._tables)
             readings.checked(first_check)
             reader.start()
@@ -256,4 +256,7 @@ class _Session:
             by_oid=by_oid,
             dead_letter_topic=self._context.names.dlq(INGRESS_CDC),
             record_bytes_max=self._context.settings.record_bytes_max,
+            form=self._slot.form,
+            debezium=self._slot.debezium,
+            register=self._context.register,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sluice.cdc.converter import RegisterSchema, no_registry
 from sluice.names import Names
 from sluice.telemetry.health import Health
 from sluice_ingress_cdc.publisher import SlotPublisher
@@ -38,7 +39,7 @@ class SessionContext:
     """The objects that all sessions of one source share.
 
     `report_progress`: called at each step. `streaming`: called when the stream of the slot has started.
-    `snapshot_backoffs`: by table.
+    `snapshot_backoffs`: by table. `register`: registers Avro schemas.
     """
 
     slot: SlotSettings
@@ -48,6 +49,7 @@ class SessionContext:
     publisher: SlotPublisher
     report_progress: Callable[[], None]
     streaming: Callable[[], None]
+    register: RegisterSchema = no_registry
     snapshot_backoffs: dict[str, SnapshotBackoff] = field(default_factory=dict)
 
     @property

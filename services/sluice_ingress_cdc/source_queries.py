@@ -17,6 +17,7 @@ from sluice_ingress_cdc.assembler import NotVisibleYet, TableShape
 from sluice_ingress_cdc.catalog_check import RawTopic, check_catalogs, read_catalogs
 from sluice_ingress_cdc.settings import SlotSettings
 from sluice_ingress_cdc.table_changes import columns_to_reread, relation_verdict
+from sluice_ingress_cdc.table_events import catalog_of
 from sluice_ingress_cdc.tables import FollowedTables
 
 _FIRST_USER_OID = 16_384
@@ -78,7 +79,7 @@ class SourceQueries:
         if table.reading is not None:
             # An update may replace a row that is dropped: no other record has the values that it leaves out.
             reread = frozenset(c.name for c in relation.columns)
-        return TableShape(self._types_of(relation), reread)
+        return TableShape(self._types_of(relation), reread, catalog_of(facts))
 
     def reread_row(self, table: TableEvents, key: Sequence[bytes], xid: int) -> Row | NoRow:
         """The current row with primary key `key`, in the columns of the Relation message; else why it is not read.

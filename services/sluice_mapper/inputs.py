@@ -16,6 +16,7 @@ from sluice.pipeline import SourceStream
 from sluice.position import Position
 from sluice.raw.raw_record import SourceChange, read_change, read_polled
 from sluice.stage.process import Owned
+from sluice_mapper.avro_records import AvroRecords
 from sluice_mapper.schema_sample import SchemaSample
 
 
@@ -24,7 +25,7 @@ class RawInput:
     """One raw topic that the mapper reads.
 
     `topic_id` is the raw topic's id, `state_topic_id` that of `state_topic`. `sample` compares some of the raw records
-    with a JSON Schema; None if the stream has no schema.
+    with a JSON Schema; None if the stream has no schema. `avro` reads records in Avro; None for polled streams.
     """
 
     stream: SourceStream
@@ -33,6 +34,7 @@ class RawInput:
     state_topic: str
     state_topic_id: str
     sample: SchemaSample | None = None
+    avro: AvroRecords | None = None
 
     @cached_property
     def is_cdc(self) -> bool:

@@ -109,6 +109,9 @@ class Mapper(Process):
     def handle(self, record: Record, batch: Batch) -> Handled:
         at = (record.topic, record.partition)
         owned, view, raw_input, writers, fast_step = self._parts[at]
+        written = record
+        if raw_input.avro is not None:
+            record = raw_input.avro.plain(written)
         if fast_step is not None and fast_step(record, batch):
             return Handled.DONE
         position = raw_record.position_of(record)
@@ -133,7 +136,7 @@ class Mapper(Process):
         for output in step.outputs:
             batch.add(output)
         for error, mapping_version in step.dead:
-            batch.park(record, error, mapping_version)
+            batch.park(written, error, mapping_version)
         batch.count(at, step.outcome)
         return Handled.DONE
 

@@ -16,6 +16,7 @@ from sluice.pipeline.authored import load_entities, load_mappings
 from sluice.pipeline.examples import require_examples_mapped
 from sluice.pipeline.record_schemas import record_schema
 from sluice.settings.stage import StageSettings
+from sluice_mapper.avro_records import AvroRecords
 from sluice_mapper.inputs import MapperTopics, RawInput
 from sluice_mapper.schema_sample import SchemaSample
 
@@ -41,10 +42,17 @@ def mapper_topics(pipeline: Pipeline, settings: StageSettings) -> MapperTopics:
     outputs = [names.contributions(entity) for entity in load_entities(pipeline)]
     pinned = Topics(clients.admin(settings.kafka)).pinned([*read, *states.values(), *outputs])
     require_partitions(pinned, pipeline.partitions)
+    avro = AvroRecords(settings)
     samples = {topic: _sample(pipeline, stream, settings.schemas_dir) for topic, (stream, _) in read.items()}
     inputs = {
         topic: RawInput(
-            stream, found, pinned[topic].topic_id, states[topic], pinned[states[topic]].topic_id, samples[topic]
+            stream,
+            found,
+            pinned[topic].topic_id,
+            states[topic],
+            pinned[states[topic]].topic_id,
+            samples[topic],
+            avro if stream.kind == "cdc" else None,
         )
         for topic, (stream, found) in read.items()
     }

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from sluice.cdc.event_form import DEFAULT_FORM, EventForm
 from sluice.cdc.values import geometry
-from sluice.cdc.values.arrays import array, flat_array
+from sluice.cdc.values.arrays import array, flat_array, joined_array
 from sluice.cdc.values.binaries import bits_writer, bytea_writer
 from sluice.cdc.values.calendar import days_since_1970
 from sluice.cdc.values.hstore import hstore_writer
@@ -69,7 +69,8 @@ def json_writer(types: Mapping[int, PgType], oid: int, typmod: int, form: EventF
     if known.base:
         return json_writer(types, known.base, known.base_typmod if typmod == -1 else typmod, form)
     if known.element:
-        return partial(flat_array if form.exact else array, json_writer(types, known.element, typmod, form))
+        arrays = flat_array if form.exact else joined_array if form.has_schemas else array
+        return partial(arrays, json_writer(types, known.element, typmod, form))
     if known.name == "hstore":
         return hstore_writer(form)
     if form.debezium:

@@ -50,6 +50,7 @@ def event_form(source: CdcSource) -> EventForm:
         tombstones=settings.flag("tombstones.on.delete"),
         transactions=settings.flag("provide.transaction.metadata"),
         exact=source.debezium_exact,
+        adjusted_names=settings.text("schema.name.adjustment.mode") == "avro",
     )
 
 

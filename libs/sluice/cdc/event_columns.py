@@ -48,11 +48,11 @@ def event_columns(
     `snapshot`: for the rows of a snapshot, which differ in the exact form only."""
     made = []
     for column in relation.columns:
+        facts = catalog.get(column.name, ColumnCatalog())
         if form.exact:
-            facts = catalog.get(column.name, ColumnCatalog())
             event_column = _exact_column(column, types, form, facts, snapshot=snapshot)
         else:
-            event_column = _column(column, types, form)
+            event_column = _column(column, types, form, facts)
         mask = rules.masks.get(column.name)
         if mask is not None:
             event_column = _masked(event_column, column, types, form, mask)
@@ -62,13 +62,16 @@ def event_columns(
     return made
 
 
-def _column(column: RelationColumn, types: Types, form: EventForm) -> EventColumn:
+def _column(column: RelationColumn, types: Types, form: EventForm, catalog: ColumnCatalog) -> EventColumn:
+    unknown = b"null" if form.debezium else b""
+    if form.has_schemas and not catalog.nullable:
+        unknown = zero_json(types, column, form)  # the schema allows no null
     writer = json_writer(types, column.type_oid, column.typmod, form)
     return EventColumn(
         column.name,
         writer,
         writer,
-        unknown=b"null" if form.debezium else b"",
+        unknown=unknown,
         unavailable=unavailable_json(types, column.type_oid, form),
     )
 

@@ -49,7 +49,7 @@ class EventForm:
     also repeat the errors of Debezium that `docs/reference/debezium-differences.md` names. `tombstones`: a delete is
     followed by a record without a value. `transactions`: events have a `transaction` block, and the transaction topic
     is written. `money_digits`: fraction digits of `money`. `unavailable`: the text for a large value that an update
-    left out.
+    left out. `adjusted_names`: schemas of JSON have names that Avro allows.
     """
 
     decimals: Decimals = "string"
@@ -65,6 +65,12 @@ class EventForm:
     transactions: bool = False
     debezium: bool = False
     exact: bool = False
+    adjusted_names: bool = False
+
+    @property
+    def has_schemas(self) -> bool:
+        """Whether keys or values state a schema, so that every value must fit the schema of its column."""
+        return self.key_encoding != "json" or self.value_encoding != "json"
 
 
 DEFAULT_FORM = EventForm()

@@ -120,6 +120,16 @@ class Registry:
             raise self._fault(f"the schema of {subject} {why}", "compare it with `sluice schemas check`") from None
         return self._keep(subject, schema, answer)
 
+    def registered_id(self, subject: str, schema: dict[str, Any]) -> int:
+        """As `register`; the stored id if the registry does not answer and the schema was registered before."""
+        try:
+            return self.register(subject, schema)
+        except Unreachable:
+            known = self._remembered.id_of(subject, fingerprint(schema))
+            if known is None:
+                raise
+            return known
+
     def lookup_id(self, subject: str, schema: dict[str, Any]) -> int:
         """The id under which `schema` is registered for `subject`; the stored id if the registry does not answer.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from sluice.cdc.values.writer import ToJson
 
@@ -22,6 +23,19 @@ def flat_array(element: ToJson, text: bytes) -> bytes:
     """An array as Debezium writes it: null stands for each inner array."""
     items = [b"null" if not isinstance(item, bytes) else element(item) for item in parse_array(text)]
     return b"[%b]" % b",".join(items)
+
+
+def joined_array(element: ToJson, text: bytes) -> bytes:
+    """An array of any number of dimensions with all its elements in one, because a schema has one dimension."""
+    return b"[%b]" % b",".join(_joined(element, parse_array(text)))
+
+
+def _joined(element: ToJson, items: Nested) -> Iterator[bytes]:
+    for item in items:
+        if isinstance(item, list):
+            yield from _joined(element, item)
+        else:
+            yield b"null" if item is None else element(item)
 
 
 def _nested(element: ToJson, items: object) -> bytes:

@@ -76,7 +76,7 @@ def numeric_writer(form: EventForm, typmod: int) -> ToJson:
             if form.exact:
                 scale = _unsigned_scale(typmod) or scale
             write = _any_scale if scale is None else partial(_unscaled, scale)
-            return partial(_or_null, write) if form.exact else write
+            return partial(_or_null, write) if form.exact or form.has_schemas else write
 
 
 @lru_cache(maxsize=64)

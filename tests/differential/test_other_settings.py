@@ -1,0 +1,48 @@
+"""Events under the settings that users change are compared with those of a Debezium connector with the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+from support.debezium_differences import unexpected
+from support.differential import Profile, Published, Workload
+from support.differential_profiles import CASES, Case
+
+Run = Callable[[Profile, list[Workload]], Published]
+
+
+@pytest.fixture(scope="module")
+def result_of(published: Run) -> Callable[[Case], Published]:
+    """What both readers publish in a case, which runs once."""
+
+    @cache
+    def run(name: str) -> Published:
+        case = BY_NAME[name]
+        return published(case.profile, list(case.workloads))
+
+    return lambda case: run(case.profile.name)
+
+
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.profile.name)
+BY_NAME = {case.profile.name: case for case in CASES}
+
+
+@each_case
+def test_events_differ_only_where_debezium_misstates_the_row(
+    result_of: Callable[[Case], Published], case: Case
+) -> None:
+    lines = []
+    for workload in case.workloads:
+        found = result_of(case).differences(workload.topics, exact=False)
+        lines += [str(place) for place in unexpected(workload.name, found)]
+    assert not lines, "\n".join(lines)
+
+
+@each_case
+def test_exact_events_do_not_differ(result_of: Callable[[Case], Published], case: Case) -> None:
+    topics = [topic for workload in case.workloads for topic in workload.topics]
+    found = result_of(case).differences(topics, exact=True)
+    assert not found, "\n".join(map(str, found))

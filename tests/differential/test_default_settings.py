@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from support.debezium_differences import KNOWN, unexpected, unseen
+from support.debezium_differences import KNOWN, PAGE, page, unexpected, unseen
 from support.differential import Profile, Published, Workload
 from support.differential_types import FAMILIES, type_workload
-from support.differential_workloads import WORKLOADS
+from support.differential_workloads import INDEX_IDENTITY, WORKLOADS
 
 ALL = {workload.name: workload for workload in [*map(type_workload, FAMILIES), *WORKLOADS]}
 Run = Callable[[Profile, list[Workload]], Published]
@@ -43,7 +43,7 @@ def test_no_reader_has_a_topic_of_its_own(events: Published) -> None:
     assert sorted(events.debezium) == sorted(events.sluice) == sorted(events.exact)
 
 
-@pytest.mark.parametrize("workload", sorted(set(ALL) - {"identity_index"}))
+@pytest.mark.parametrize("workload", ALL)
 def test_records_have_debeziums_operations(events: Published, workload: str) -> None:
     found = events.differences(ALL[workload].tables, exact=False)
     others = [place for place in found if place.path.startswith(("record", "value.op"))]
@@ -51,4 +51,13 @@ def test_records_have_debeziums_operations(events: Published, workload: str) -> 
 
 
 def test_each_known_difference_has_a_test() -> None:
-    assert {case.workload for case in KNOWN} <= set(ALL)
+    assert {case.workload for case in KNOWN} <= {*ALL, INDEX_IDENTITY.name}
+
+
+def test_the_page_of_differences_is_generated_from_the_tests() -> None:
+    assert PAGE.read_text() == page()
+
+
+def test_a_table_whose_identity_lacks_the_key_is_blocked(published: Run) -> None:
+    events = published(Profile("index_identity"), [INDEX_IDENTITY])
+    assert not unseen(INDEX_IDENTITY.name, events.differences(INDEX_IDENTITY.topics, exact=False))

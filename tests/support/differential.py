@@ -149,7 +149,8 @@ def _without_prefix(event: Event, prefix: str) -> Event:
     def without(text: bytes | None) -> bytes | None:
         return None if text is None else text.replace(prefix.rstrip(".").encode(), b"PREFIX")
 
-    return Event(without(event.key), without(event.value), event.headers)
+    headers = tuple((name, without(text)) for name, text in event.headers)
+    return Event(without(event.key), without(event.value), headers)
 
 
 def _connector(

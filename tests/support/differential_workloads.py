@@ -51,11 +51,8 @@ def _identity(kind: str, identity: str) -> Workload:
     return Workload(table, [f"public.{table}"], _people(table, identity), _changes(table))
 
 
-IDENTITIES = [
-    _identity("default", "DEFAULT"),
-    _identity("full", "FULL"),
-    _identity("index", "USING INDEX identity_index_name"),
-]
+IDENTITIES = [_identity("default", "DEFAULT"), _identity("full", "FULL")]
+INDEX_IDENTITY = _identity("index", "USING INDEX identity_index_name")
 
 KEYS = [
     Workload(

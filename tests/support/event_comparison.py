@@ -9,13 +9,16 @@ headers `sluice-*`, and the sweep marker that ends a snapshot). What a snapshot 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 OWN_HEADERS = ("sluice-", "content-type")
+RUN_HEADER = "__debezium.context.runId"
 SWEEP_MARKER = b'{"$sweep":'
 SLOT_MEMBERS = ("lsn", "txId", "sequence", "ts_ms", "ts_us", "ts_ns", "xmin")
 WALL_CLOCK = ("ts_ms", "ts_us", "ts_ns")
+_JAVA_OBJECT = re.compile(rb"(?<=\[Ljava\.lang\.String;)@[0-9a-f]+")  # the address of an array, in a text
 NONE = "(no record)"
 ABSENT = "(absent)"
 
@@ -63,9 +66,12 @@ def normalised(event: Event) -> dict[str, Any]:
         body = value.get("payload", value)
         if isinstance(body, dict) and isinstance(body.get("source"), dict):
             _normalise_envelope(body)
-    headers = [[name, None if text is None else text.decode()] for name, text in event.headers]
-    own = [header for header in headers if not str(header[0]).startswith(OWN_HEADERS)]
-    return {"key": _decoded(event.key), "value": value, "headers": own}
+    headers = {
+        name: "of the run" if name == RUN_HEADER else _decoded(text)
+        for name, text in event.headers
+        if not name.startswith(OWN_HEADERS)
+    }
+    return {"key": _decoded(event.key), "value": value, "headers": headers}
 
 
 def _normalise_envelope(body: dict[str, Any]) -> None:
@@ -81,17 +87,30 @@ def _normalise_envelope(body: dict[str, Any]) -> None:
 
 
 class Spelled(str):
-    """A number, as it is spelled in JSON: `1.0` and `1` differ."""
+    """A JSON number. Numbers with a fraction or an exponent are equal if they are the same 64-bit float: Java spells
+    them otherwise (`1.0E7`). `1.0` and `1` differ."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         return str(self)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Spelled) or self.is_integer != other.is_integer:
+            return False
+        return str(self) == str(other) if self.is_integer else float(self) == float(other)
+
+    __hash__ = str.__hash__
+
+    @property
+    def is_integer(self) -> bool:
+        return self.lstrip("-").isdigit()
+
 
 def _decoded(text: bytes | None) -> Any:
     if text is None:
         return None
+    text = _JAVA_OBJECT.sub(b"@hash", text)
     try:
         return json.loads(text, parse_int=Spelled, parse_float=Spelled, parse_constant=Spelled)
     except ValueError:

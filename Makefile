@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCK    = uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --no-emit-index-url
 
-.PHONY: aot breakages endurance setup demo ready test test-fast check lint types bench bench-report chaos lock clean
+.PHONY: aot breakages differential endurance setup demo ready test test-fast check lint types bench bench-report chaos lock clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
@@ -44,6 +44,9 @@ test: ready      ## everything: checks, then unit, contract, integration and sce
 
 test-fast: $(STAMP)  ## unit and contract tests only
 	$(BIN)/python -m pytest tests/unit tests/contract
+
+differential: ready  ## a real Debezium and Sluice on the same changes, in all settings, and 200 random workloads: 10 minutes
+	SLUICE_TEST_DEBEZIUM=required SLUICE_TEST_DIFFERENTIAL=long $(BIN)/python -m pytest tests/differential
 
 breakages: $(STAMP)  ## break each promise on purpose and see its test go red
 	@$(BIN)/python -m bench.breakages $(ARGS)

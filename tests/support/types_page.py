@@ -153,7 +153,7 @@ See also [rules](rules.md), [connectors](connectors.md), [the pipeline file](pip
 ## Columns of a followed table
 The table shows how a value arrives in `raw.<source>.<schema>.<table>`, and the type in a mapping's model that reads it.
 `EpochDate`, `MicroTimestamp`, `MilliTimestamp` and `JsonText` are from `sluice.entities`, `Base64Bytes` is from
-`pydantic`.
+`pydantic`. A source with the member `debezium` writes some types differently: see [change events](change-events.md).
 
 | Postgres type | value | arrives as | model | is then |
 |---|---|---|---|---|

@@ -10,12 +10,11 @@ _MEANING = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v
 
 def fields_of(line: bytes) -> list[bytes | None]:
     """The values of a line without its line feed; None for a null."""
-    return [_value(field) for field in line.split(b"\t")]
+    fields = line.split(b"\t")
+    if b"\\" not in line:
+        return [*fields]
+    return [None if field == b"\\N" else _unescaped(field) if b"\\" in field else field for field in fields]
 
 
-def _value(field: bytes) -> bytes | None:
-    if b"\\" not in field:
-        return field
-    if field == b"\\N":
-        return None
+def _unescaped(field: bytes) -> bytes:
     return _ESCAPE.sub(lambda found: _MEANING.get(found[1], found[1]), field)

@@ -132,7 +132,7 @@ form of a Debezium connector with the same [settings](debezium-settings.md).
 `schema`, `table`, `txId`, `lsn` and `xmin`; in Debezium's form also `origin` and `origin_lsn`. The times are those of
 the commit. `sequence` is a text with two LSNs: the end of the commit before, and the event. `snapshot` is `false` for a
 change. For a row of a snapshot it is `true`, `first`, `first_in_data_collection`, `last_in_data_collection` or `last`,
-and `incremental` if the table was read beside the stream. Such a row has no `lsn`.
+and `incremental` if the table was read while its stream went on. Such a row has no `lsn`.
 
 What `before` contains depends on the table's replica identity:
 
@@ -160,7 +160,7 @@ _TAIL = """
   -9223372036832400000, and with `nanoseconds` the largest and the smallest 64-bit integer. As texts, dates and times
   are `infinity` and `-infinity`.
 * `numeric` in the mode `precise` is the base64 of its digits as a whole number, in two's complement, big endian.
-  Without a declared precision the scale stands beside it.
+  Without a declared precision the scale is written with it.
 * A value that a mode cannot express is published as its text, and a warning is logged once: `NaN` in the mode
   `precise`, a timestamp outside the years 1677 to 2262 in the mode `nanoseconds`, an interval of more than 292,000
   years in the mode `numeric`.

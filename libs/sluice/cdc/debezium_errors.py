@@ -18,7 +18,7 @@ from sluice.cdc.event_schema import ColumnCatalog
 from sluice.cdc.pgoutput import RelationColumn
 from sluice.cdc.values.arrays import array, parse_array
 from sluice.cdc.values.times import jdbc_date
-from sluice.cdc.values.writer import ToJson, null
+from sluice.cdc.values.writer import ToJson, null, string
 
 _ENUM = -1  # stands for the oid of every enum
 _NAME, _DATE, _TIMESTAMPTZ = 19, 1082, 1184
@@ -27,6 +27,7 @@ _BIT_ARRAY = 1561
 _NUMERIC, _VARBIT, _MONEY, _INTERVAL, _POINT, _XML = 1700, 1562, 790, 1186, 600, 142
 _RANGES = (3904, 3906, 3908, 3910, 3912, 3926)
 _TEXTS = (18, _NAME, 25, 114, _XML, 650, 774, 829, 869, 1042, 1043, 2950, 3614, 3802, *_RANGES)
+_STRINGS = (25, 1042, 1043)
 _SHAPES = (_POINT, 601, 602, 603, 604, 628, 718)
 _NUMBERS_AND_TIMES = (16, 20, 21, 23, 26, 700, 701, _NUMERIC, _MONEY, _DATE, 1083, 1114, _TIMESTAMPTZ, _INTERVAL, 1266)
 _KNOWN = {17, 1560, _VARBIT, _ENUM, *_VECTORS, *_TEXTS, *_SHAPES, *_NUMBERS_AND_TIMES}
@@ -93,6 +94,8 @@ def exact_writer(
         return _enum_array
     if known.element == _DATE:
         return partial(array, jdbc_date(form))
+    if known.element in _STRINGS:
+        return _text_array
     if column.type_oid == _DATE and snapshot:
         return jdbc_date(form)
     return json_writer(types, column.type_oid, column.typmod, form)
@@ -150,6 +153,16 @@ def _zero_number(types: Mapping[int, PgType], column: RelationColumn) -> bytes:
 
 def _constant(value: bytes, text: bytes) -> bytes:
     return value
+
+
+def _text_array(text: bytes) -> bytes:
+    """Debezium writes the name and the address of a Java object for each inner array. The address is different in each
+    event; here it is 0."""
+    items = [
+        string(item) if isinstance(item, bytes) else b"null" if item is None else b'"[Ljava.lang.String;@0"'
+        for item in parse_array(text)
+    ]
+    return b"[%b]" % b",".join(items)
 
 
 def _enum_array(text: bytes) -> bytes:

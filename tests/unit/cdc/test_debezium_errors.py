@@ -27,6 +27,7 @@ TYPES = {
     PERCENTS: PgType(PERCENTS, element=PERCENT),
     1182: PgType(1182, element=1082),
     1007: PgType(1007, element=23),
+    1009: PgType(1009, element=25),
     1561: PgType(1561, element=1560),
     791: PgType(791, element=790),
 }
@@ -102,6 +103,8 @@ def test_a_deleted_row_has_invented_zeros_in_the_exact_form_alone(oid: int, typm
         (MOODS, "{good,NULL}", {"c": None}, {"c": ["good", None]}),
         (MOODS, "{good}", {"c": ["good"]}, {"c": ["good"]}),
         (1182, '{"0044-03-15 BC"}', {"c": [-703383]}, {"c": [-735160]}),
+        (1009, '{{a},{"b,c"}}', {"c": ["[Ljava.lang.String;@0"] * 2}, {"c": [["a"], ["b,c"]]}),
+        (1009, "{a,NULL}", {"c": ["a", None]}, {"c": ["a", None]}),
         (3615, "'a'", {}, {"c": "'a'"}),
         (791, "{$1.50}", {}, {"c": ["AJY="]}),
         (PLACE, "(Bonn,5)", {}, {"c": "(Bonn,5)"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from sluice.position import Position
 from support.cdc import Raw, Source
 from support.cdc_commands import resnapshot
 from support.cdc_writers import Writers
@@ -38,12 +40,14 @@ class Damage:
 
 @dataclass
 class StepOutcome:
-    """The result of a campaign. If all is well, everything but `kills` and `changes` is empty or 0."""
+    """The result of a campaign. If all is well, `not_reached` and `damage` are empty. `requested_at`: the LSNs at which
+    tables were requested to be read again."""
 
     seed: int
     kills: Counter[str] = field(default_factory=Counter)
     not_reached: list[str] = field(default_factory=list)
     changes: int = 0
+    requested_at: list[int] = field(default_factory=list)
     damage: Damage = field(default_factory=Damage)
 
     def to_json(self) -> dict[str, Any]:
@@ -85,12 +89,14 @@ def step_campaign(
     with stage(source):
         source.published_up_to(source.wal_lsn(), ARRIVED_WITHIN_S)
     for table in tables:
-        add_damage(outcome.damage, source, table)
+        add_damage(outcome.damage, source, table, outcome.requested_at)
     return outcome
 
 
 def _kill_at(source: Source, step: Step, rng: Random, tables: Sequence[str], outcome: StepOutcome) -> None:
     """Let a process run until it dies at the step. A step that is not reached in time is noted."""
+    if step.phase != "stream":
+        outcome.requested_at.append(source.wal_lsn())
     if step.phase == "snapshot":
         resnapshot(source)
     elif step.phase == "tables":
@@ -139,9 +145,9 @@ def differences(source: Source, table: str, found: Mapping[int, int]) -> list[st
     ]
 
 
-def add_damage(total: Damage, source: Source, table: str) -> TopicCheck:
+def add_damage(total: Damage, source: Source, table: str, requested_at: Sequence[int] = ()) -> TopicCheck:
     """Add the damage of one table to the total: that of its topic, and the rows that differ. Returns the check."""
-    check = checked(source.raw_records(table))
+    check = checked(source.raw_records(table), requested_at)
     total.lost += [*differences(source, table, check.versions()), *(f"{table} {one}" for one in check.damage.lost)]
     total.doubled += check.damage.doubled
     total.unordered += [f"{table} {one}" for one in check.damage.unordered]
@@ -152,7 +158,7 @@ def add_damage(total: Damage, source: Source, table: str) -> TopicCheck:
 class _Key:
     """What the records of one key said so far. `version`: of the row; 0 after a delete, None if unknown."""
 
-    position: Any
+    position: Position
     version: int | None
 
 
@@ -160,11 +166,15 @@ class TopicCheck:
     """Follows the records of one raw topic. `damage`: what they show. `records`: their number, without sweep markers.
 
     Every write raises the version of its row by one. So a change that is missing or doubled between two others shows as
-    a gap or a repeat. A snapshot may skip versions, and a sweep retracts keys that were deleted meanwhile.
+    a gap or a repeat. A row that is read again repeats the newest version. A sweep retracts keys that were deleted.
+
+    `requested_at`: the LSNs at which tables were requested to be read again. Changes from there to the start of the
+    reading are not published, so two records on both sides of such an LSN, or of two epochs, are not compared.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, requested_at: Sequence[int] = ()) -> None:
         self.damage, self.records = Damage(), 0
+        self._requested_at = sorted(requested_at)
         self._keys: dict[tuple[int, bytes], _Key] = {}
 
     def feed(self, record: Raw) -> None:
@@ -192,15 +202,22 @@ class TopicCheck:
             self.damage.doubled += 1
         elif record.position < before.position:
             self.damage.unordered.append(f"{name}: {record.position} after {before.position}")
-        elif record.body["op"] in ("c", "u") and before.version is not None:
+        elif before.version is not None and self._follows(before.position, record.position):
             version = _version(record.body)
-            if version != before.version + 1:
+            right = {"r": before.version or None, "d": 0}.get(record.body["op"], before.version + 1)
+            if version != right:
                 self.damage.lost.append(f"{name}: version {version} after {before.version} at {record.position}")
 
+    def _follows(self, first: Position, then: Position) -> bool:
+        """Whether every change between the two positions is published."""
+        place = bisect_left(self._requested_at, first.major)
+        is_requested = place < len(self._requested_at) and self._requested_at[place] <= then.major
+        return first.epoch == then.epoch and not is_requested
 
-def checked(records: Iterable[Raw]) -> TopicCheck:
+
+def checked(records: Iterable[Raw], requested_at: Sequence[int] = ()) -> TopicCheck:
     """The check of a whole raw topic."""
-    check = TopicCheck()
+    check = TopicCheck(requested_at)
     for record in records:
         check.feed(record)
     return check

@@ -43,9 +43,9 @@ COMPLETE = [
     raw("d", 30, 0),
     Raw(0, b'{"id":1}', None, Position(1, 30, 1), {}),
     raw("c", 40, 1),
-    raw("r", 50, 4, 0),
+    raw("r", 50, 1, 0),
     sweep(50),
-    raw("u", 60, 5),
+    raw("u", 60, 2),
 ]
 
 
@@ -54,7 +54,7 @@ def test_a_complete_log_has_no_damage() -> None:
 
 
 def test_the_rows_that_a_log_leaves_are_those_neither_deleted_nor_swept() -> None:
-    assert checked(COMPLETE).versions() == {1: 5}
+    assert checked(COMPLETE).versions() == {1: 2}
     assert checked(COMPLETE[:3]).versions() == {}
     assert checked([raw("r", 10, 3, 0), sweep(20)]).versions() == {}
 
@@ -63,6 +63,20 @@ def test_a_missing_change_is_found() -> None:
     assert damage_of([raw("r", 10, 3, 0), raw("u", 30, 5)]).lost == ['{"id":1}: version 5 after 3 at 1:30:1']
     without_delete = [*COMPLETE[:2], *COMPLETE[4:]]
     assert damage_of(without_delete).lost == ['{"id":1}: version 1 after 4 at 1:40:1']
+
+
+def test_a_row_that_is_read_again_older_or_after_its_delete_is_found() -> None:
+    assert damage_of([raw("u", 20, 4), raw("r", 30, 3, 0)]).lost != []
+    assert damage_of([raw("d", 20, 0), raw("r", 30, 3, 0)]).lost != []
+    assert damage_of([raw("u", 20, 4), raw("r", 30, 4, 0)]).lost == []
+
+
+def test_records_on_both_sides_of_a_request_or_of_two_epochs_are_not_compared() -> None:
+    before, after = raw("u", 20, 4), raw("u", 40, 9)
+    assert checked([before, after], [30]).damage.lost == []
+    assert checked([before, after], [10, 50]).damage.lost != []
+    next_epoch = after._replace(position=Position(2, 40, 1))
+    assert damage_of([before, next_epoch]).lost == []
 
 
 def test_a_repeated_record_is_found() -> None:

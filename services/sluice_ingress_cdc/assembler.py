@@ -20,10 +20,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sluice.cdc.column_json import PgType
+from sluice.cdc.continuity import Continuity
 from sluice.cdc.debezium import CannotFollow, ChangeEvent, NoRow, TableEvents, TransactionInfo
 from sluice.cdc.event_schema import ColumnCatalog
 from sluice.cdc.pgoutput import Begin, Commit, Delete, Insert, Relation, Row, Truncate, Update, decode
-from sluice.cdc.watermarks import Mark
+from sluice.cdc.watermarks import Mark, Proof
 from sluice.errors import Bug
 from sluice.headers import ORIGIN_HEADER, POSITION_HEADER
 from sluice.position import Position
@@ -82,7 +83,7 @@ class SlotBatch(NamedTuple):
     """Records of a slot, and what their publication makes true.
 
     When the records are durable, the slot is published up to `mark`. Every transaction that committed below
-    `complete_lsn` is then published as a whole (0: not known).
+    `complete_lsn` is then published as a whole (0: not known). `proof`: the newest transaction below the mark.
 
     Then `complete_lsn` may be confirmed to Postgres, and no higher LSN: Postgres discards the log below a confirmed LSN
     for good. `complete_lsn` is the end of a commit, or the LSN of a keepalive between transactions. It is never above
@@ -94,6 +95,7 @@ class SlotBatch(NamedTuple):
     records: list[RawRecord]
     mark: Mark
     complete_lsn: int
+    proof: Proof | None = None
 
 
 class OpenTransaction:
@@ -125,6 +127,8 @@ class OpenTransaction:
 class Assembler:
     """Turns the messages of one slot into batches of raw records.
 
+    `continuity`: compares the stream with the watermark, whose proof is `proof`.
+
     The caller passes the messages to `feed` in order and may `take` a batch between two messages. The caller supplies
     the effects. `decide_shape` reads the catalogs, `reread_row` reads a row. `on_verdict` is called for a table whose
     events are too large or lack what its records need. `on_truncate` is called for each TRUNCATE. After an error the
@@ -139,6 +143,8 @@ class Assembler:
         reread_row: RereadRow,
         on_verdict: OnVerdict,
         on_truncate: OnTruncate,
+        continuity: Continuity | None = None,
+        proof: Proof | None = None,
     ) -> None:
         self._targets = targets
         self._decide_shape = decide_shape
@@ -146,6 +152,8 @@ class Assembler:
         self._on_verdict = on_verdict
         self._on_truncate = on_truncate
         self._dropped: set[str] = set()
+        self._continuity = continuity
+        self._proof = proof
         self._between = self._taken = mark  # `_between`: the newest mark between two transactions
         self._tables: dict[int, tuple[TableEvents, TableTarget] | None] = {}
         self._relations: dict[int, Relation] = {}
@@ -210,6 +218,8 @@ class Assembler:
         Between transactions the mark rises to `wal_end`, as at the end of a commit. Within a transaction `wal_end` is
         ignored: it is still below the commit record of the transaction that the server is sending.
         """
+        if self._open is None and self._continuity is not None:
+            self._continuity.idle(wal_end)
         if self._open is None:
             self._reached(wal_end)
 
@@ -239,16 +249,19 @@ class Assembler:
     def take(self) -> SlotBatch:
         """The records fed since the last batch, as a new batch."""
         self.keys.limit()
-        batch = SlotBatch(self._records, self.mark, self.complete_lsn)
+        batch = SlotBatch(self._records, self.mark, self.complete_lsn, self._proof)
         self._records, self.bytes, self._taken = [], 0, batch.mark
         return batch
 
     def _structure(self, payload: bytes) -> None:
         message = decode(payload)
         if isinstance(message, Begin):
+            if self._continuity is not None:
+                self._continuity.begin(message)
             self._open = OpenTransaction(message, self._targets.epoch, self._between, self._previous_commit)
             self.keys.begin(message.xid)
         elif isinstance(message, Commit):
+            self._prove()
             self._open = None
             self._reached(message.end_lsn)
             self._previous_commit = message.end_lsn
@@ -258,6 +271,13 @@ class Assembler:
         elif isinstance(message, Relation):
             self._relations[message.oid] = message
             self._tables[message.oid] = self._table(message)
+
+    def _prove(self) -> None:
+        """Make the open transaction, which ends now, the newest proof, unless it is one that the server resends."""
+        transaction = self._open
+        if transaction is not None and (self._proof is None or transaction.final_lsn > self._proof.final_lsn):
+            info = transaction.info
+            self._proof = Proof(transaction.final_lsn, info.committed_us, info.xid or 0)
 
     def _table(self, relation: Relation) -> tuple[TableEvents, TableTarget] | None:
         target = self._targets.by_oid.get(relation.oid)

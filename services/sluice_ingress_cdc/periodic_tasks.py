@@ -15,7 +15,7 @@ from typing import NamedTuple
 import structlog
 
 from sluice.cdc.connection import Connection, connect, query
-from sluice.cdc.slots import slot_state, wal_end
+from sluice.cdc.slots import in_recovery, slot_state, wal_end
 from sluice.errors import fault_text, log_text
 from sluice.telemetry.metrics import RETAINED_WAL_BYTES
 from sluice_ingress_cdc.catalog_check import CatalogCheck
@@ -26,20 +26,22 @@ log = structlog.get_logger()
 
 
 class WatchResults(NamedTuple):
-    """The newest results of the watch; None if there is no new one."""
+    """The newest results of the watch; None if there is no new one. `promoted`: the source was a standby when the watch
+    began, and is none any more."""
 
     catalogs: CatalogCheck | None = None
     requests: SnapshotRequests | None = None
+    promoted: bool = False
 
 
 class PeriodicTasks:
     """Runs the tasks between `start` and `close`. A task that fails is a fault until it succeeds. A failed
     task does not stop the stream.
 
-    `check`: checks the catalogs on a connection.
+    `check`: checks the catalogs on a connection. `standby`: whether the source was a standby when the stream started.
     """
 
-    def __init__(self, context: SessionContext, check: Callable[[Connection], CatalogCheck]) -> None:
+    def __init__(self, context: SessionContext, check: Callable[[Connection], CatalogCheck], *, standby: bool) -> None:
         self._slot = context.slot
         self._publisher = context.publisher
         self._check = check
@@ -52,6 +54,7 @@ class PeriodicTasks:
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._run, name=f"periodic tasks {context.slot.source}", daemon=True)
         self._results = WatchResults()
+        self._was_standby = standby
         self._results_lock = threading.Lock()
 
     def start(self) -> None:
@@ -60,7 +63,7 @@ class PeriodicTasks:
     def take_results(self) -> WatchResults:
         """The results of the watch since the last call. The caller must apply them."""
         with self._results_lock:
-            results, self._results = self._results, WatchResults()
+            results, self._results = self._results, WatchResults(promoted=self._results.promoted)
         return results
 
     def close(self) -> None:
@@ -106,6 +109,10 @@ class PeriodicTasks:
         requests = self._publisher.requests(self._slot.tables)
         with self._results_lock:
             self._results = self._results._replace(requests=requests)
+        recovering = in_recovery(self._live(), self._about("watch"))
+        self._was_standby = self._was_standby or recovering
+        with self._results_lock:
+            self._results = self._results._replace(promoted=self._was_standby and not recovering)
         catalogs = self._check(self._live())
         with self._results_lock:
             self._results = self._results._replace(catalogs=catalogs)

@@ -15,12 +15,13 @@ import structlog
 from confluent_kafka.admin import AdminClient
 
 from sluice.cdc.connection import Connection, connect
+from sluice.cdc.continuity import Continuity, HistoryDiffers
 from sluice.cdc.debezium import EventSource
 from sluice.cdc.eligibility import eligibility_fault
 from sluice.cdc.publication import ensure_publication
-from sluice.cdc.replication import ReplicationStream
-from sluice.cdc.slots import create_slot, drop_slot, slot_state
-from sluice.cdc.watermarks import Mark, SlotWatermark
+from sluice.cdc.replication import ReplicationStream, stream_options
+from sluice.cdc.slots import create_slot, drop_slot, in_recovery, slot_state
+from sluice.cdc.watermarks import Mark, SlotWatermark, TableWatermark
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import clients
 from sluice.names import INGRESS_CDC
@@ -40,7 +41,7 @@ from sluice_ingress_cdc.reader_thread import ReaderThread
 from sluice_ingress_cdc.records import SlotTargets, TableTarget
 from sluice_ingress_cdc.session_context import SessionContext
 from sluice_ingress_cdc.source_queries import SourceQueries
-from sluice_ingress_cdc.start import FullSnapshot, plan_start, read_source_at_start, require_same_slot
+from sluice_ingress_cdc.start import FullSnapshot, plan_start, read_source_at_start, refused, require_same_slot
 from sluice_ingress_cdc.stream import Streaming
 from sluice_ingress_cdc.table_changes import UnexplainedChange, first_found_at
 from sluice_ingress_cdc.table_readings import TableReadings
@@ -59,9 +60,12 @@ def run_session(context: SessionContext, stop: Stop) -> None:
     stored = publisher.fence()
     admin = clients.admin(context.settings.kafka)
     topics = raw_topics(slot, context.names, admin)
-    source = read_source_at_start(slot, topics, context.settings.kafka, first_start=stored.slot is None)
+    source = read_source_at_start(slot, topics, context.settings.kafka, stored)
     requests = publisher.requests(slot.tables)
     plan = plan_start(stored.slot, requests.epoch, source)
+    if isinstance(plan, SlotWatermark) and stored.slot is not None and plan.epoch > stored.slot.epoch:
+        plan, table_watermarks = _raise_epoch(context, plan, stored.tables)
+        stored = stored._replace(tables=table_watermarks)
     tables = FollowedTables(slot, stored.tables, context.health)
     tables.apply_requests(requests.tables)
     session = _Session(context, admin, tables, topics, source.state.identity.database)
@@ -72,6 +76,29 @@ def run_session(context: SessionContext, stop: Stop) -> None:
     else:
         watermark = plan
     session.stream(watermark, stop)
+
+
+def _raise_epoch(
+    context: SessionContext, watermark: SlotWatermark, tables: Mapping[str, TableWatermark]
+) -> tuple[SlotWatermark | FullSnapshot, Mapping[str, TableWatermark]]:
+    """Make the epoch of `watermark` durable: the source has another timeline, and no published change is lost. Returns
+    the plan, and the watermarks of `tables`.
+
+    A table that is being read starts again, because its sweep would retract the rows that were read in the epoch
+    before. If an operator requested this very epoch meanwhile, the source is read again as the next epoch, now or at
+    the next start.
+    """
+    again = {name: TableWatermark(request=table.request) for name, table in tables.items() if table.reading is not None}
+    watermark = replace(watermark, at=now_us())
+    context.publisher.publish([], watermark, again)
+    log.warning(
+        "followed on another timeline", source=context.slot.source, timeline=watermark.timeline, epoch=watermark.epoch
+    )
+    requested = context.publisher.requests(context.slot.tables).epoch
+    if requested < watermark.epoch:
+        return watermark, {**tables, **again}
+    context.publisher.publish([], replace(watermark, epoch=requested + 1, lsn=0, ordinal=0, proof=None), {})
+    return FullSnapshot(requested + 1), {**tables, **again}
 
 
 def _await_release(context: SessionContext) -> None:
@@ -103,6 +130,8 @@ class _Session:
         self._topics = topics
         self._database = database
         self._unexplained: dict[str, dict[UnexplainedChange, int]] = {}
+        self._durable: SlotWatermark | None = None  # the watermark that the stream published last
+        self._promoted = False
 
     def create_slot(self, watermark: SlotWatermark) -> SlotWatermark:
         """Create a new slot; every table is to be read. The new epoch is durable before its first record. Returns the
@@ -122,7 +151,7 @@ class _Session:
             self._publisher.publish([], watermark, self._tables.take_changes())
             drop_slot(connection, slot.slot, where)
         with connect(slot.dsn.reveal(), where, replication=True) as replication:
-            start = Mark(create_slot(replication, slot.slot, where).consistent_point, 0)
+            start = Mark(create_slot(replication, slot.slot, where, failover=slot.failover).consistent_point, 0)
         watermark = watermark.at_mark(start, max(now_us(), watermark.at + 1))
         self._publisher.publish([], watermark, {})
         log.info("slot created", source=slot.source, slot=slot.slot, epoch=watermark.epoch, tables=len(slot.tables))
@@ -154,15 +183,17 @@ class _Session:
         meanwhile."""
         slot, context = self._slot, self._context
         with connect(slot.dsn.reveal(), slot.where) as connection:
+            standby = in_recovery(connection, slot.where)
             first_check = self._check(connection)
             self._apply_check(first_check, None)
         targets = self._targets(watermark.epoch)
         queries = SourceQueries(slot, self._tables, self._topics)
-        tasks = PeriodicTasks(context, self._check)
+        tasks = PeriodicTasks(context, self._check, standby=standby)
         reader: ReaderThread | None = None
-        stream = ReplicationStream.start(slot.dsn.reveal(), slot.where, slot.slot, slot.publication, watermark.lsn)
+        from_lsn = watermark.lsn if watermark.proof is None else min(watermark.lsn, watermark.proof.final_lsn)
+        stream = ReplicationStream.start(slot.dsn.reveal(), slot.where, slot.slot, slot.publication, from_lsn)
         try:
-            require_same_slot(slot, watermark, stream)
+            confirmed_lsn = require_same_slot(slot, watermark, stream)
             tasks.start()
             assembler = Assembler(
                 targets,
@@ -171,6 +202,8 @@ class _Session:
                 queries.reread_row,
                 self._tables.apply,
                 self._tables.truncated,
+                Continuity(watermark, confirmed_lsn, stream_options(slot.publication)),
+                watermark.proof,
             )
             log.info("streaming", source=slot.source, slot=slot.slot, epoch=watermark.epoch, lsn=watermark.lsn)
             context.streaming()
@@ -187,6 +220,13 @@ class _Session:
                 return ends
 
             streaming.run(stop, must_end)
+            if self._promoted:
+                # The stream was not interrupted: everything that is published is in the log of this server.
+                timeline = stream.end().timeline
+                raised = replace(self._durable or watermark, timeline=timeline, epoch=watermark.epoch + 1)
+                _raise_epoch(context, raised, {name: self._tables[name] for name in slot.tables})
+        except HistoryDiffers as error:
+            raise refused(slot, len(slot.tables), str(error)) from None
         finally:
             if reader is not None:
                 reader.close()
@@ -196,11 +236,18 @@ class _Session:
             context.health.resolve(context.publication_where)
 
     def _publish(self, start: SlotWatermark, batch: SlotBatch, tables: TableChanges) -> None:
-        self._publisher.publish(batch.records, start.at_mark(batch.mark, now_us()), tables)
+        watermark = start.at_mark(batch.mark, now_us())
+        if batch.proof != start.proof:
+            watermark = replace(watermark, proof=batch.proof, options=stream_options(self._slot.publication))
+        self._publisher.publish(batch.records, watermark, tables)
+        self._durable = watermark
 
     def _apply_results(self, results: WatchResults, assembler: Assembler, readings: TableReadings, epoch: int) -> bool:
-        """Apply the newest check and the newest requests. True if the source must be read as a whole now."""
-        catalogs, requests = results
+        """Apply the newest check and the newest requests. True if the session must end: the source must be read as a
+        whole now, or it was promoted."""
+        catalogs, requests, self._promoted = results
+        if self._promoted:
+            return True
         if catalogs is not None:
             self._apply_check(catalogs, assembler)
             readings.checked(catalogs)

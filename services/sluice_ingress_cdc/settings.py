@@ -12,6 +12,7 @@ from sluice.cdc.followed_source import FollowedSource
 from sluice.cdc.slots import publication_of, slot_of
 from sluice.debezium_settings import DebeziumSettings
 from sluice.pipeline import Pipeline
+from sluice.pipeline.model import CdcSource
 from sluice.settings.stage import StageSettings
 
 
@@ -46,11 +47,12 @@ class CdcSettings(StageSettings):
 class SlotSettings(FollowedSource):
     """A followed source and how it is followed. `publication_is_ours`: Sluice creates and changes the publication.
     `heartbeat_s`: seconds between two heartbeats. `form`: the form of the events. `debezium`: Debezium's settings, None
-    if the pipeline file has none."""
+    if the pipeline file has none. `failover`: standbys keep a copy of the slot."""
 
     publication_is_ours: bool
     tables: tuple[str, ...]
     heartbeat_s: float
+    failover: bool = True
     form: EventForm = DEFAULT_FORM
     debezium: DebeziumSettings | None = None
 
@@ -66,8 +68,16 @@ def slots_of(pipeline: Pipeline) -> list[SlotSettings]:
             publication_is_ours=source.creates_publication,
             tables=tuple(source.tables),
             heartbeat_s=source.heartbeat,
+            failover=_failover(source),
             form=event_form(source),
             debezium=source.debezium,
         )
         for name, source in pipeline.cdc_sources().items()
     ]
+
+
+def _failover(source: CdcSource) -> bool:
+    """Whether standbys keep a copy of the slot: Debezium's setting if it is given."""
+    if source.debezium is not None and source.debezium.is_given("slot.failover"):
+        return source.debezium.flag("slot.failover")
+    return source.failover

@@ -16,7 +16,8 @@ from sluice.cdc.followed_source import FollowedSource, SourceState, read_state, 
 from sluice.cdc.replication import ReplicationStream
 from sluice.cdc.slots import slot_state, wal_end
 from sluice.cdc.table_facts import publication_facts
-from sluice.cdc.watermarks import SlotWatermark
+from sluice.cdc.timelines import on_timeline
+from sluice.cdc.watermarks import SlotWatermark, SourceWatermarks
 from sluice.errors import EnvironmentFault
 from sluice.kafka import KafkaSettings, LogReader
 from sluice_ingress_cdc.catalog_check import RawTopic
@@ -25,13 +26,15 @@ from sluice_ingress_cdc.settings import SlotSettings
 
 class SourceAtStart(NamedTuple):
     """A source and its state at a start. `tables`: the number of its tables in the pipeline. `raw_is_empty`: whether
-    all raw topics are empty, if there is no watermark."""
+    all raw topics are empty, if there is no watermark. `snapshots_lsn`: the tables' snapshots contain commits up to
+    this LSN."""
 
     followed: FollowedSource
     state: SourceState
     has_publication: bool
     tables: int
     raw_is_empty: bool
+    snapshots_lsn: int = 0
 
 
 class FullSnapshot(NamedTuple):
@@ -41,25 +44,44 @@ class FullSnapshot(NamedTuple):
 
 
 def read_source_at_start(
-    slot: SlotSettings, topics: Mapping[str, RawTopic], kafka: KafkaSettings, *, first_start: bool
+    slot: SlotSettings, topics: Mapping[str, RawTopic], kafka: KafkaSettings, stored: SourceWatermarks
 ) -> SourceAtStart:
     """Read the state of the source. Raises EnvironmentFault if the server or the slot cannot be followed, and Transient
-    if the server does not answer. `first_start`: there is no watermark."""
+    if the server does not answer. `stored`: the durable watermarks."""
     state = read_state(slot)
     with connect(slot.dsn.reveal(), slot.where) as connection:
         has_publication = publication_facts(connection, slot.publication, slot.where) is not None
-    raw_is_empty = not first_start or _all_empty(kafka, topics)
-    return SourceAtStart(slot, state, has_publication, len(slot.tables), raw_is_empty)
+    raw_is_empty = stored.slot is not None or _all_empty(kafka, topics)
+    snapshots_lsn = max((table.since_lsn for table in stored.tables.values()), default=0)
+    return SourceAtStart(slot, state, has_publication, len(slot.tables), raw_is_empty, snapshots_lsn)
 
 
 def plan_start(
     stored: SlotWatermark | None, requested_epoch: int, source: SourceAtStart
 ) -> SlotWatermark | FullSnapshot:
-    """Decide how to start: the watermark to resume from, or the plan of a full snapshot. Pure.
+    """Decide how to start: the watermark to resume from, or the plan of a full snapshot. If the epoch of the watermark
+    is above that of `stored`, it must be durable before a record of it is published. Pure.
 
     `requested_epoch`: the epoch of an operator's request to read the source again, 0 if none. Raises EnvironmentFault
     if changes would be lost; the fault names the source, the slot, the LSNs and the repair.
     """
+    if source.state.in_recovery and source.state.slot is not None and source.state.slot.synced:
+        raise EnvironmentFault(
+            _where(source),
+            "this server is a standby, and its slot is a copy of the primary's slot: it can be read after a promotion",
+            "follow the primary",
+        )
+    plan = _plan(stored, requested_epoch, source)
+    if isinstance(plan, FullSnapshot) and source.state.in_recovery:
+        raise EnvironmentFault(
+            _where(source),
+            "this server is a standby: tables cannot be read there, because that needs messages in the log",
+            "follow the primary",
+        )
+    return plan
+
+
+def _plan(stored: SlotWatermark | None, requested_epoch: int, source: SourceAtStart) -> SlotWatermark | FullSnapshot:
     if stored is None:
         return _first_start(requested_epoch, source)
     if requested_epoch > stored.epoch:
@@ -67,15 +89,18 @@ def plan_start(
     if not stored.lsn:
         # The epoch was raised, but the process ended before it created the slot: no record of this epoch is published.
         return FullSnapshot(stored.epoch)
-    why = why_not_resumed(source.followed, stored, source.state, has_publication=source.has_publication)
+    resumed = on_timeline(stored, source.state.identity, source.snapshots_lsn)
+    if isinstance(resumed, str):
+        raise refused(source.followed, source.tables, resumed)
+    why = why_not_resumed(source.followed, resumed, source.state, has_publication=source.has_publication)
     if why:
-        raise _refused(source.followed, source.tables, why)
-    return stored
+        raise refused(source.followed, source.tables, why)
+    return resumed
 
 
-def require_same_slot(slot: SlotSettings, watermark: SlotWatermark, stream: ReplicationStream) -> None:
+def require_same_slot(slot: SlotSettings, watermark: SlotWatermark, stream: ReplicationStream) -> int:
     """Check that the slot which `stream` reads still contains every change above `watermark`. Call it before an LSN is
-    confirmed.
+    confirmed. Returns the LSN that the slot starts at.
 
     Tables may have been read for hours between the check of the start and the start of the stream. Until the stream was
     open, anybody could drop the slot and create it again. Raises EnvironmentFault as `plan_start` does.
@@ -84,11 +109,14 @@ def require_same_slot(slot: SlotSettings, watermark: SlotWatermark, stream: Repl
         found = slot_state(connection, slot.slot, slot.where)
         end = wal_end(connection, slot.where)
     why = why_not_resumable(slot, watermark, SourceState(stream.identity, found, end))
-    if why:
-        raise _refused(slot, len(slot.tables), why)
+    if why or found is None:
+        raise refused(slot, len(slot.tables), why)
+    return found.confirmed_flush_lsn
 
 
-def _refused(followed: FollowedSource, tables: int, why: str) -> EnvironmentFault:
+def refused(followed: FollowedSource, tables: int, why: str) -> EnvironmentFault:
+    """The fault of a slot that may have lost changes, with the command that repairs it. `tables`: how many tables the
+    source has in the pipeline. `why`: as a clause. Pure."""
     return EnvironmentFault(
         f"{followed.where}, slot {followed.slot}",
         why,

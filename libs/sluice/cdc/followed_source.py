@@ -11,6 +11,7 @@ from sluice.cdc.slots import (
     SourceIdentity,
     format_lsn,
     identify,
+    in_recovery,
     publication_of,
     slot_of,
     slot_state,
@@ -35,12 +36,13 @@ class FollowedSource:
 
 
 class SourceState(NamedTuple):
-    """The present state of a source. `slot`: None if the slot does not exist. `wal_end`: the LSN up to which the
-    source's log is flushed."""
+    """The present state of a source. `slot`: None if the slot does not exist. `wal_end`: the LSN up to which the slot
+    can be read. `in_recovery`: the server is a standby."""
 
     identity: SourceIdentity
     slot: SlotState | None
     wal_end: int
+    in_recovery: bool = False
 
 
 def followed_source(pipeline: Pipeline, name: str) -> FollowedSource:
@@ -56,7 +58,8 @@ def read_state(source: FollowedSource) -> SourceState:
     with connect(dsn, where, replication=True) as replication:
         identity = identify(replication, where)
     with connect(dsn, where) as connection:
-        return SourceState(identity, slot_state(connection, source.slot, where), wal_end(connection, where))
+        slot = slot_state(connection, source.slot, where)
+        return SourceState(identity, slot, wal_end(connection, where), in_recovery(connection, where))
 
 
 def why_not_resumable(source: FollowedSource, watermark: SlotWatermark, state: SourceState) -> str:

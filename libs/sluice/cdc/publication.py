@@ -65,6 +65,9 @@ def _run_as_owner(connection: Connection, statement: sql.Composed, where: str, w
             connection.execute(statement)
         except errors.InsufficientPrivilege:
             raise EnvironmentFault(where, why, f"run as the tables' owner: {statement.as_string(connection)}") from None
+        except errors.ReadOnlySqlTransaction:
+            why = "a standby cannot change its publication"
+            raise EnvironmentFault(where, why, f"run on the primary: {statement.as_string(connection)}") from None
 
 
 def _statement(publication: str, tables: Sequence[TableFacts], *, exists: bool) -> sql.Composed:

@@ -22,6 +22,7 @@ from sluice.times import POSTGRES_EPOCH_US, now_us
 
 START_DEADLINE_S = 30.0
 SEND_DEADLINE_S = 10.0
+END_DEADLINE_S = 30.0
 # The server sends nothing while there are no changes. After this silence the feedback requests a reply, which shows
 # that the server is alive.
 PING_AFTER_S = 10.0
@@ -44,6 +45,11 @@ class Keepalive(NamedTuple):
     reply_requested: bool
 
 
+def stream_options(publication: str) -> str:
+    """The options of the output plugin. They decide which transactions and messages the server sends."""
+    return f"proto_version '1', publication_names '{_quoted(publication)}', messages 'true'"
+
+
 class ReplicationStream:
     """The stream of one slot. Only one thread at a time may use it. Every wait has a deadline. `identity`: the server
     that sends the stream. `server_pid`: its process that reads the slot."""
@@ -62,10 +68,7 @@ class ReplicationStream:
         check that it is not, before it confirms an LSN. While the stream is open, no other session can drop or move the
         slot. Raises Transient or EnvironmentFault if the server does not start the stream."""
         connection = connect(dsn, where, replication=True)
-        command = (
-            f'START_REPLICATION SLOT "{slot}" LOGICAL {format_lsn(from_lsn)} '
-            f"(proto_version '1', publication_names '{_quoted(publication)}', messages 'true')"
-        )
+        command = f'START_REPLICATION SLOT "{slot}" LOGICAL {format_lsn(from_lsn)} ({stream_options(publication)})'
         try:
             identity = identify(connection, where)
             result = run_command(connection, command, where, START_DEADLINE_S)
@@ -113,6 +116,21 @@ class ReplicationStream:
         if silent_s > DEAD_AFTER_S:
             raise Transient(f"{self._where}: the server has been silent for {silent_s:.0f} s")
         self._send(_feedback(b"r", lsn, lsn, lsn, at_us, silent_s > PING_AFTER_S))
+
+    def end(self) -> SourceIdentity:
+        """End the stream, and return the present identity of the very server that sent it. Frames that were not read
+        are dropped. Raises Transient if the server does not end the stream in time."""
+        give_up = time.monotonic() + END_DEADLINE_S
+        with source_errors(self._where):
+            self._pgconn.put_copy_end()
+            while self._pgconn.flush() or self._pgconn.get_copy_data(1)[0] >= 0:
+                if time.monotonic() > give_up:
+                    raise Transient(f"{self._where}: the server does not end the stream")
+                select.select([self.socket], [], [], 0.1)
+                self._pgconn.consume_input()
+            while self._pgconn.get_result() is not None:
+                """Read the results until the command ends; else the connection stays busy."""
+        return identify(self._connection, self._where)
 
     def close(self) -> None:
         self._connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sluice.cdc.connection import APPLICATION_NAME, Connection, query, run_command
@@ -14,6 +15,7 @@ from sluice.pipeline import Pipeline
 
 CREATE_DEADLINE_S = 60.0
 RELEASE_DEADLINE_S = 15.0
+FAILOVER_SERVER = 170_000
 OLDEST_SERVER = 150_000  # since 15 the catalogs show a publication's column lists and row filters
 
 _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
@@ -21,11 +23,13 @@ _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
 
 class SourceIdentity(NamedTuple):
     """The server and the database of a source. Positions of two records can only be compared if they are of the same
-    server, timeline and slot."""
+    server, timeline and slot. `ancestors`: the LSN at which each earlier timeline of this server ended. Each promotion
+    of a standby, and each recovery to a point in time, ends a timeline."""
 
     system_id: str
     timeline: int
     database: str
+    ancestors: Mapping[int, int] = {}
 
 
 class SlotState(NamedTuple):
@@ -116,7 +120,18 @@ def identify(replication: Connection, where: str) -> SourceIdentity:
         )
     result = run_command(replication, "IDENTIFY_SYSTEM", where, 10.0)
     system_id, timeline, _, database = (_cell(result, i) for i in range(4))
-    return SourceIdentity(system_id, int(timeline), database)
+    ancestors: Mapping[int, int] = {}
+    if int(timeline) > 1:
+        history = run_command(replication, f"TIMELINE_HISTORY {timeline}", where, 10.0)
+        ancestors = parse_timeline_history(_cell(history, 1))
+    return SourceIdentity(system_id, int(timeline), database, ancestors)
+
+
+def parse_timeline_history(text: str) -> dict[int, int]:
+    """The LSN at which each ancestor of a timeline ended, by timeline, from the text of the server's history file. Its
+    lines are `timeline <tab> LSN <tab> reason`; a line may be a comment or empty."""
+    fields = [line.split("\t") for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return {int(timeline): parse_lsn(lsn) for timeline, lsn, *_ in fields}
 
 
 def slot_state(connection: Connection, slot: str, where: str) -> SlotState | None:
@@ -149,13 +164,18 @@ def slot_state(connection: Connection, slot: str, where: str) -> SlotState | Non
 
 
 def wal_end(connection: Connection, where: str) -> int:
-    """The LSN up to which the source's log is flushed. Raises an error on a standby: Sluice cannot follow a standby."""
+    """The LSN up to which a slot of the source can be read: its log is flushed, or on a standby replayed."""
     return int(query(connection, "wal_end", where)[0]["wal_end"])
 
 
 def wal_inserted(connection: Connection, where: str) -> int:
     """The insert LSN of the source's log. Every change that is visible now is below this LSN, flushed or not."""
     return int(query(connection, "wal_inserted", where)[0]["wal_inserted"])
+
+
+def in_recovery(connection: Connection, where: str) -> bool:
+    """Whether the server is a standby."""
+    return bool(query(connection, "wal_end", where)[0]["in_recovery"])
 
 
 def is_followed(connection: Connection, slot: str, where: str) -> bool:
@@ -181,13 +201,20 @@ def drop_slot(connection: Connection, slot: str, where: str) -> None:
 
 
 def create_slot(
-    replication: Connection, slot: str, where: str, *, temporary: bool = False, deadline_s: float = CREATE_DEADLINE_S
+    replication: Connection,
+    slot: str,
+    where: str,
+    *,
+    temporary: bool = False,
+    failover: bool = False,
+    deadline_s: float = CREATE_DEADLINE_S,
 ) -> CreatedSlot:
     """Create the slot and export the snapshot of its start. The snapshot is valid until the next command on
     `replication`.
 
-    The server drops a temporary slot when the connection ends. It creates a slot only after the transactions that are
-    open now have ended; Transient is raised after `deadline_s` seconds.
+    `failover`: a standby with `sync_replication_slots` keeps a copy of the slot (since 17; not for a slot on a
+    standby). The server drops a temporary slot when the connection ends. It creates a slot only after the transactions
+    that are open now have ended; Transient is raised after `deadline_s` seconds.
     """
     if not _SLOT_NAME.fullmatch(slot):
         raise EnvironmentFault(
@@ -196,6 +223,10 @@ def create_slot(
     kind = "TEMPORARY LOGICAL" if temporary else "LOGICAL"
     command = f"CREATE_REPLICATION_SLOT {slot} {kind} pgoutput (SNAPSHOT 'export')"
     late = ": an old open transaction of the source blocks the new slot. Next: end it (pg_stat_activity shows it)"
+    if in_recovery(replication, where):
+        late = ": the primary has logged no snapshot. Next: run there SELECT pg_log_standby_snapshot()"
+    elif failover and not temporary and replication.info.server_version >= FAILOVER_SERVER:
+        command = command.replace("'export')", "'export', FAILOVER true)")
     result = run_command(replication, command, where, deadline_s, late)
     return CreatedSlot(parse_lsn(_cell(result, 1)), _cell(result, 2))
 

@@ -39,9 +39,20 @@ class Mark(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """The newest transaction that a slot has sent as a whole (see `sluice.cdc.continuity`). `final_lsn`: the LSN of its
+    commit record. `committed_us`: its commit, µs since 1970."""
+
+    final_lsn: int
+    committed_us: int
+    xid: int
+
+
+@dataclass(frozen=True, slots=True)
 class SlotWatermark:
     """How far one slot is published in `epoch`. If `lsn` is 0, the slot of this epoch does not exist yet. `at`: when
-    the watermark was written (µs since 1970)."""
+    the watermark was written (µs since 1970). `proof`: None if the slot has sent no transaction yet. `options`: the
+    options of the stream that sent it."""
 
     system_id: str
     timeline: int
@@ -50,6 +61,8 @@ class SlotWatermark:
     lsn: int
     ordinal: int
     at: int = 0
+    proof: Proof | None = None
+    options: str = ""
 
     @property
     def mark(self) -> Mark:

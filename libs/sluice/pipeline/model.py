@@ -130,6 +130,7 @@ class CdcSource(_Part):
     tables: list[TableName] = Field(min_length=1)
     heartbeat: Seconds = 10.0
     slot: SlotName | None = None
+    failover: bool = True
     publication: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     debezium: DebeziumSettings | None = None
     debezium_exact: bool = False

@@ -171,7 +171,7 @@ def test_a_keepalive_within_a_transaction_moves_nothing() -> None:
     assert not made.moved
     made.feed(wire.commit(500, 540), 0)
     made.idle(600)
-    assert made.take() == ([], Mark(600, 0), 600)
+    assert made.take()[:3] == ([], Mark(600, 0), 600)
 
 
 def test_half_of_a_transaction_has_the_mark_of_its_last_event() -> None:

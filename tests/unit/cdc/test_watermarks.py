@@ -8,9 +8,9 @@ import orjson
 import pytest
 
 from sluice.cdc.table_facts import BoundColumn, BoundLeaf, TableBinding
-from sluice.cdc.watermarks import BLOCKED, FOLLOWED, SlotWatermark, TableWatermark, source_watermarks
+from sluice.cdc.watermarks import BLOCKED, FOLLOWED, Proof, SlotWatermark, TableWatermark, source_watermarks
 
-STORED = SlotWatermark("77", 1, "sluice_erp", 4, 0x5000, 0)
+STORED = SlotWatermark("77", 1, "sluice_erp", 4, 0x5000, 0, proof=Proof(0x4FF0, 7, 70), options="o")
 
 
 def test_watermarks_survive_their_json() -> None:

@@ -6,6 +6,9 @@ of the usual writers, so that nothing is looked up or called. They return the sa
 slow methods of `debezium.TableEvents` (a test compares them), in a third of the time. The code contains no names of
 columns: these are in the templates.
 
+CPU µs for ten columns, before the code was generated for whole events and now: insert 4.8 and 3.5, with a null 4.6 and
+4.2, update with its old row 17 and 5.0, delete 4.2 and 1.3, line of COPY 5.3 and 2.3.
+
 The usual row has no null and no value of 256 bytes or more. Its values are found by one `split`: a text of Postgres
 contains no zero byte, so the bytes `t 0 0 0` stand before each value and nowhere else. Ten columns take 0.75 µs so, and
 1.4 µs if each length is read.

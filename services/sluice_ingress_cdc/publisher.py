@@ -20,6 +20,7 @@ from sluice.headers import CAUSE_HEADER
 from sluice.ingress.producer import IngressProducer
 from sluice.kafka import KafkaSettings
 from sluice.names import INGRESS_CDC, Names
+from sluice.raw.connector_record import epochs_key, epochs_of
 from sluice.raw.writing import RawRecord
 from sluice.telemetry.metrics import BATCH_SECONDS, DEAD_LETTERS, RECORDS
 from sluice_ingress_cdc.tables import TableChanges
@@ -70,11 +71,14 @@ class SlotPublisher:
                     DEAD_LETTERS.labels(INGRESS_CDC, dict(record.headers)[CAUSE_HEADER].decode()).inc()
 
     def requests(self, tables: Sequence[str]) -> SnapshotRequests:
-        source_key = control_key(self._source)
+        source_key, connector_key = control_key(self._source), epochs_key(self._source)
         keys = {name: control_key(self._source, name) for name in tables}
-        found = self.producer.read_control([source_key, *keys.values()])
+        found = self.producer.read_control([source_key, connector_key, *keys.values()])
+        # A connector filled the topics meanwhile: only a new epoch is above its records.
+        after_connector = 1 + max((e.number for e in epochs_of(found.get(connector_key))), default=-1)
         return SnapshotRequests(
-            requested(found.get(source_key)), {name: requested(found.get(key)) for name, key in keys.items()}
+            max(requested(found.get(source_key)), after_connector),
+            {name: requested(found.get(key)) for name, key in keys.items()},
         )
 
     def close(self) -> None:

@@ -17,12 +17,13 @@ from sluice import json_text
 from sluice.headers import OP_HEADER, POSITION_HEADER, TRUNCATED_HEADER
 from sluice.kafka import murmur2_partition
 from sluice.kafka.record import Record
-from sluice.position import POSITION_ARRAY
+from sluice.position import POSITION_ARRAY, Position
 from sluice.provenance import Origin
 from sluice.raw.raw_record import KEY_BYTES_MAX, RESERVED_KEY, leaves_out, polled_at
 from sluice.stage.batch import OUTPUT_BYTES_MAX, Batch, OutputRecord
 from sluice.stage.process import Owned
 from sluice.times import INSTANTS
+from sluice_mapper.connector_positions import note_header
 from sluice_mapper.inputs import RawInput
 from sluice_mapper.key_state import UNKNOWN, KeyState, fill
 from sluice_mapper.record_step import ContributionWriters
@@ -50,9 +51,9 @@ def make_fast_step(owned: Owned, raw_input: RawInput, writers: ContributionWrite
     write = writers.of(name, version, mapping.entity.version).write
     topic, partitions = writers.topic(entity), writers.partitions
 
-    def effects_of(record: Record) -> tuple[bytes, bytes, OutputRecord] | None:
-        """The key and its state after `record`, and the claim to emit. None, or any exception, if `record_step` must
-        decide."""
+    def effects_of(record: Record) -> tuple[bytes, bytes, OutputRecord, Position] | None:
+        """The key and its state after `record`, the claim to emit, and the position. None, or any exception, if
+        `record_step` must decide."""
         key, position_text = record.key, record.headers[POSITION_HEADER]
         if key is None or position_text.translate(None, _DIGITS) != b"::" or (upsert := read(record)) is None:
             return None
@@ -87,7 +88,7 @@ def make_fast_step(owned: Owned, raw_input: RawInput, writers: ContributionWrite
         partition = murmur2_partition(entity_id.encode(), partitions)
         claimed = OutputRecord(topic, claim_key, value, record.forwarded, partition)
         # The source key is in `claim_key` too, so the record of the state is smaller than this sum.
-        return None if claimed.size_bytes + len(after) > OUTPUT_BYTES_MAX else (key, after, claimed)
+        return None if claimed.size_bytes + len(after) > OUTPUT_BYTES_MAX else (key, after, claimed, position)
 
     def step(record: Record, batch: Batch) -> bool:
         if sample is not None and sample.is_due(record):
@@ -98,7 +99,9 @@ def make_fast_step(owned: Owned, raw_input: RawInput, writers: ContributionWrite
             return False
         if effects is None:
             return False
-        key, state, claimed = effects
+        key, state, claimed, position = effects
+        if is_cdc and note_header(owned.record, record, position):
+            batch.write_record_of(at)
         batch.add(OutputRecord(view.topic, key, state, (), view.partition))
         view.put(key, state)
         batch.add(claimed)

@@ -14,7 +14,7 @@ from sluice.kafka.topics import Pinned
 from sluice.mapping_code import code_of
 from sluice.pipeline import SourceStream
 from sluice.position import Position
-from sluice.raw.raw_record import SourceChange, read_change, read_polled
+from sluice.raw.raw_record import SourceChange, read_followed, read_polled
 from sluice.stage.process import Owned
 from sluice_mapper.avro_records import AvroRecords
 from sluice_mapper.schema_sample import SchemaSample
@@ -43,7 +43,7 @@ class RawInput:
     @cached_property
     def read(self) -> Callable[[Record, str, Position], SourceChange]:
         """Reads a record with its source key and position. Raises DeadRecord."""
-        return read_change if self.is_cdc else read_polled
+        return read_followed if self.is_cdc else read_polled
 
     @property
     def versions(self) -> dict[str, tuple[int, int]]:

@@ -22,6 +22,7 @@ from sluice.stage.process import Handled, Owned, Process
 from sluice.stage.start import StageIdentity, restore_record
 from sluice.state import StateBackend, View
 from sluice.times import now_us
+from sluice_mapper.connector_positions import ConnectorPositions, has_position, note_header
 from sluice_mapper.fast_step import FastStep, make_fast_step
 from sluice_mapper.inputs import MapperTopics, RawInput
 from sluice_mapper.key_state import KeyScan, KeyState
@@ -68,6 +69,7 @@ class Mapper(Process):
         self._store, self._reader, self._expiry, self._watch = state_backend
         self._current_claims = CurrentClaims(self._reader, self._outputs)
         self._slice_keys = slice_keys
+        self._connector_positions = ConnectorPositions(self._reader, names.control)
         self._owned: dict[Partition, Owned] = {}
         self._parts: dict[Partition, _PartitionParts] = {}
         self._sweeps: dict[Partition, Sweep] = {}
@@ -114,7 +116,10 @@ class Mapper(Process):
             record = raw_input.avro.plain(written)
         if fast_step is not None and fast_step(record, batch):
             return Handled.DONE
-        position = raw_record.position_of(record)
+        position = self._position(record, owned, batch) if raw_input.is_cdc else raw_record.position_of(record)
+        if position is None:
+            batch.count(at, "unchanged")
+            return Handled.DONE
         if raw_record.is_sweep(record):
             return self._sweep(record, position, owned, batch)
         source_key = raw_record.source_key(record)
@@ -139,6 +144,21 @@ class Mapper(Process):
             batch.park(written, error, mapping_version)
         batch.count(at, step.outcome)
         return Handled.DONE
+
+    def _position(self, record: Record, owned: Owned, batch: Batch) -> Position | None:
+        """The position of a change event; None for a tombstone that a connector wrote."""
+        kept = owned.record
+        before = (kept.streamed, kept.schema_keys)
+        if has_position(record):
+            position: Position | None = raw_record.position_of(record)
+            if position is not None and not raw_record.is_sweep(record):
+                note_header(kept, record, position)
+        else:
+            source = self._inputs[record.topic].stream.source
+            position = self._connector_positions.of(record, source, kept)
+        if (kept.streamed, kept.schema_keys) != before:
+            batch.write_record_of(record.at)
+        return position
 
     @staticmethod
     def _keep(view: View, key: bytes, state: KeyState, batch: Batch) -> None:

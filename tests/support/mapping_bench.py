@@ -25,6 +25,7 @@ from sluice.stage.batch import Batch
 from sluice.stage.partition_record import PartitionRecord
 from sluice.stage.process import Handled, Owned
 from sluice.state import Expiry, StateBackend, View
+from sluice_mapper.connector_positions import ConnectorPositions
 from sluice_mapper.inputs import MapperTopics, RawInput
 from sluice_mapper.mapper import SLICE_KEYS, Mapper
 from sluice_mapper.schema_sample import SchemaSample
@@ -48,6 +49,10 @@ class RestoredMapper(Mapper):
     def take(self, owned: Owned) -> None:
         self._owned[owned.at] = owned
         self._parts[owned.at] = self._parts_of(owned)
+
+    def read_epochs_from(self, logs: MemoryLogs, control: str) -> None:
+        """Read the epochs of a connector from the topic `control` of `logs`."""
+        self._connector_positions = ConnectorPositions(cast(LogReader, logs), control)
 
     def takes_fast_path(self, record: Record, batch: Batch) -> bool:
         """Whether the fast path decides about `record`. If so, its effects are in `batch`."""
@@ -82,6 +87,9 @@ class MapperBench:
         self.record = PartitionRecord("raw-id", 0)
         self.next_offset = 0
         self._start_process()
+
+    def read_epochs_from(self, logs: MemoryLogs, control: str) -> None:
+        self._mapper.read_epochs_from(logs, control)
 
     def _start_process(self) -> None:
         store = MemoryStore()

@@ -19,6 +19,8 @@ from sluice.cdc.table_facts import PublicationFacts, TableFacts
 
 # A table that is read again while its slot is followed needs a temporary slot.
 _TEMPORARY_SLOTS = 1
+# Since this version a standby can have a slot.
+_STANDBY_DECODES = 160_000
 _NO_LIMIT, _NEVER = "-1", "0"
 _RESTART = "then restart the server"
 
@@ -114,8 +116,8 @@ def _server(where: str, server: ServerFacts) -> Iterator[Finding]:
             "its encoding SQL_ASCII does not define characters",
             "dump it, and restore it into a database with the encoding UTF8",
         )
-    if server.standby:
-        yield Finding(where, "the server is a standby", "point the dsn at the primary")
+    if server.standby and server.server_version < _STANDBY_DECODES:
+        yield Finding(where, "a standby has no slots before version 16", "point the dsn at the primary")
     if server.wal_level != "logical":
         yield Finding(
             f"{where}, wal_level",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sluice.cli.cdc_check import check
+from sluice.cli.cdc_connector import begin_epoch, sweep
 from sluice.cli.cdc_repair import repair
 from sluice.cli.cdc_setup import setup
 from sluice.cli.cdc_status import status
@@ -19,8 +20,9 @@ from sluice.cli.server_access import kafka_watched
 from sluice.errors import SettingsError
 
 app = group()
-for command in (check, setup, status, repair):
+for command in (check, setup, status, repair, sweep):
     app.command()(command)
+app.command("epoch")(begin_epoch)
 
 
 @app.command()

@@ -11,7 +11,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sluice.errors import SettingsError
-from sluice.pipeline.model import CdcSource, KafkaPart, Pipeline, PollSource, PostgresSink, StreamSettings
+from sluice.pipeline.model import (
+    CdcSource,
+    DebeziumSource,
+    KafkaPart,
+    Pipeline,
+    PollSource,
+    PostgresSink,
+    StreamSettings,
+)
 from sluice.pipeline.yaml_file import YamlFile, read_yaml
 
 # Members of `Pipeline` that Sluice adds. An author must not write them in `pipeline.yaml`.
@@ -72,17 +80,18 @@ def place_in_file(pipeline: Pipeline, *location: int | str) -> str:
 
 
 def _choose_source_kinds(read: YamlFile) -> None:
-    """Replace each source in `read` by a `PollSource` or `CdcSource`, so that an error is about one kind, not both.
+    """Replace each source in `read` by the model of its kind, so that an error is about one kind, not about all.
 
-    Raises SettingsError if a source is of neither kind or is not valid.
+    Raises SettingsError if a source is of no kind or is not valid.
     """
     sources = read.value.get("sources")
     if not isinstance(sources, dict):
         return
     for name, source in sources.items():
-        model: type[PollSource] | type[CdcSource] | None = None
+        model: type[PollSource] | type[CdcSource] | type[DebeziumSource] | None = None
         if isinstance(source, dict):
             model = PollSource if "poll" in source else CdcSource if "cdc" in source else None
+            model = DebeziumSource if source.get("cdc") == "debezium" and model is CdcSource else model
         if model is None:
             raise SettingsError(_problem(read, ("sources", name), "a source says poll: or cdc:"))
         try:
@@ -134,7 +143,15 @@ def _message(error: ErrorDetails) -> str:
 
 
 def _members() -> list[str]:
-    parts: list[type[BaseModel]] = [Pipeline, KafkaPart, PollSource, StreamSettings, CdcSource, PostgresSink]
+    parts: list[type[BaseModel]] = [
+        Pipeline,
+        KafkaPart,
+        PollSource,
+        StreamSettings,
+        CdcSource,
+        DebeziumSource,
+        PostgresSink,
+    ]
     return [field.alias or name for part in parts for name, field in part.model_fields.items() if name not in OURS]
 
 

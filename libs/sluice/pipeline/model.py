@@ -155,6 +155,14 @@ class CdcSource(_Part):
         return self.debezium is not None and self.debezium.text("publication.autocreate.mode") != "disabled"
 
 
+class DebeziumSource(_Part):
+    """A database whose tables a real Debezium connector writes to the raw topics, with `topic.prefix=raw.<source>`.
+    ingress-cdc does not follow it."""
+
+    cdc: Literal["debezium"]
+    tables: list[TableName] = Field(min_length=1)
+
+
 class PostgresSink(_Part):
     postgres: Secret
     schema_: Annotated[Name, AfterValidator(_own_schema)] = Field(default="golden", alias="schema")
@@ -175,7 +183,7 @@ class Pipeline(_Part):
     partitions: int = Field(default=6, ge=1, le=1024, strict=True)
     shards: int = Field(default=4, ge=1, le=64, strict=True)
     kafka: KafkaPart = KafkaPart()
-    sources: dict[Name, PollSource | CdcSource] = Field(min_length=1)
+    sources: dict[Name, PollSource | CdcSource | DebeziumSource] = Field(min_length=1)
     entities: Annotated[str, AfterValidator(_module)] = "entities"
     sinks: dict[Name, PostgresSink] = Field(default_factory=dict)
     root: Path = Path()
@@ -208,6 +216,9 @@ class Pipeline(_Part):
 
     def poll_sources(self) -> dict[str, PollSource]:
         return {n: s for n, s in self.sources.items() if isinstance(s, PollSource)}
+
+    def debezium_sources(self) -> dict[str, DebeziumSource]:
+        return {n: s for n, s in self.sources.items() if isinstance(s, DebeziumSource)}
 
     def cdc_sources(self) -> dict[str, CdcSource]:
         return {n: s for n, s in self.sources.items() if isinstance(s, CdcSource)}

@@ -27,6 +27,7 @@ from sluice.headers import (
 )
 from sluice.kafka.record import Record
 from sluice.position import Position
+from sluice.raw.connector_record import is_unavailable
 from sluice.times import INSTANTS, to_us
 
 # The longest source key. Records of contributions and state repeat it, and must not exceed max.message.bytes.
@@ -153,6 +154,15 @@ def read_change(record: Record, key: str, position: Position) -> SourceChange:
         for header, mark in ((UNCHANGED_HEADER, LeftOut.UNCHANGED), (UNKNOWN_HEADER, LeftOut.UNKNOWN)):
             row.update(dict.fromkeys(_columns(record, header), mark))
     return SourceChange(Op.UPSERT, key, position, row, observed_at, ROW_GONE_HEADER in record.headers)
+
+
+def read_followed(record: Record, key: str, position: Position) -> SourceChange:
+    """As `read_change`. A connector names no left-out columns: in its records, which have no header with a position, a
+    value that equals its placeholder was left out."""
+    change = read_change(record, key, position)
+    if POSITION_HEADER not in record.headers:
+        change.row.update({name: LeftOut.UNCHANGED for name, value in change.row.items() if is_unavailable(value)})
+    return change
 
 
 def leaves_out(record: Record) -> bool:

@@ -45,6 +45,8 @@ class PartitionRecord:
     * `logs`: the start of each log that the state depends on, when this record was written. Keys: `topic/partition`, or
       a topic for all its partitions.
     * `pass_end`: the state was lost, and reading the partition up to this offset rebuilds it; None if it is complete.
+    * `streamed`: the highest epoch with a streamed change, and the offset of its first one; None if there is none.
+    * `schema_keys`: whether the keys of the partition contain a schema; None if no record was read yet.
     """
 
     topic_id: str
@@ -56,6 +58,8 @@ class PartitionRecord:
     paused_at: float = 0.0
     logs: dict[str, LogStart] = field(default_factory=dict)
     pass_end: int | None = None
+    streamed: tuple[int, int] | None = None
+    schema_keys: bool | None = None
 
     def swept(self, stream: str) -> Position:
         return self.sweeps.get(stream, LOWEST)
@@ -72,6 +76,8 @@ class PartitionRecord:
             "paused_at": self.paused_at,
             "logs": self.logs,
             "pass_end": self.pass_end,
+            **({} if self.streamed is None else {"streamed": self.streamed}),
+            **({} if self.schema_keys is None else {"schema_keys": self.schema_keys}),
         }
         return orjson.dumps(members, default=list)
 
@@ -89,6 +95,8 @@ class PartitionRecord:
             read.get("paused_at", 0.0),
             {log: LogStart(*start) for log, start in read.get("logs", {}).items()},
             read.get("pass_end"),
+            tuple(read["streamed"]) if "streamed" in read else None,
+            read.get("schema_keys"),
         )
 
 

@@ -51,7 +51,7 @@ def test_a_source_that_can_be_followed_has_no_finding() -> None:
     [
         ({"server_version": 140_010}, "PostgreSQL 14 is too old", ""),
         ({"encoding": "SQL_ASCII"}, "SQL_ASCII", ""),
-        ({"standby": True}, "standby", ""),
+        ({"standby": True, "server_version": 150_010}, "standby", ""),
         ({"wal_level": "replica"}, "it is replica", "ALTER SYSTEM SET wal_level = logical"),
         ({"slots_used": 9}, "it is 10, and 9 are used", "ALTER SYSTEM SET max_replication_slots = 14"),
         ({"slots_used": 10, **SLOT}, "it is 10, and 10 are used", "ALTER SYSTEM SET max_replication_slots = 13"),
@@ -72,6 +72,7 @@ def test_an_unfit_server_or_slot_is_named(server: dict[str, object], says: str, 
     "server",
     [
         {"slots_used": 8},
+        {"standby": True},
         {"slots_used": 9, **SLOT},
         {"senders_used": 10, **SLOT, "slot_active": True},
         {"server_version": 150_000, "idle_slot_timeout": None},
@@ -83,7 +84,7 @@ def test_a_server_with_just_enough_has_no_finding(server: dict[str, object]) -> 
 
 def test_a_slot_that_waits_for_the_promotion_of_its_standby_is_named() -> None:
     found = findings(checked(**SLOT, slot_synced=True, standby=True))
-    assert [f.next_step for f in found] == ["point the dsn at the primary", "promote this standby"]
+    assert [f.next_step for f in found] == ["promote this standby"]
 
 
 def test_a_setting_that_may_end_the_slot_later_is_a_risk_and_no_finding() -> None:

@@ -19,6 +19,7 @@ from sluice_ingress_cdc.publisher import SlotPublisher
 from sluice_ingress_cdc.session import run_session
 from sluice_ingress_cdc.session_context import SessionContext
 from sluice_ingress_cdc.settings import CdcSettings, SlotSettings
+from sluice_ingress_cdc.slot_guard import SlotGuard
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
@@ -33,7 +34,9 @@ class Follower:
         self._recheck_interval_s = settings.recheck_interval_s
         self._health = health
         self.publisher = SlotPublisher(slot.source, settings.kafka, names)
+        self._guard = SlotGuard(slot, settings, health)
         self._context = SessionContext(slot, names, settings, health, self.publisher, self._progress, self._streaming)
+        self._context.slot_is_released = lambda: self._guard.released
         if "avro" in (slot.form.key_encoding, slot.form.value_encoding):
             self._context.register = _registration(settings)
         self._backoff_s = BACKOFF_FIRST_S
@@ -44,6 +47,7 @@ class Follower:
         """Follow the source until `stop` is requested. Only a bug is raised."""
         self._stop = stop
         self._health.starting(self.where)
+        self._guard.start()
         try:
             while not stop.requested:
                 self._progress()
@@ -55,6 +59,7 @@ class Follower:
                 except Transient as error:
                     self._not_ready(error, self._next_backoff(error))
         finally:
+            self._guard.close()
             self.publisher.close()
 
     def _streaming(self) -> None:

@@ -1,6 +1,6 @@
 """The two periodic tasks of a followed source. They have a thread and a connection of their own.
 
-The heartbeat moves the slot and sets the gauge of retained WAL. Without it, a busy server whose followed tables are
+The heartbeat moves the slot. Without it, a busy server whose followed tables are
 idle would keep its log until the disk is full. The watch checks the catalogs and reads operators' requests. Without it,
 a change that is not in the log would stay unnoticed.
 """
@@ -15,9 +15,8 @@ from typing import NamedTuple
 import structlog
 
 from sluice.cdc.connection import Connection, connect, query
-from sluice.cdc.slots import in_recovery, slot_state, wal_end
+from sluice.cdc.slots import in_recovery
 from sluice.errors import fault_text, log_text
-from sluice.telemetry.metrics import RETAINED_WAL_BYTES
 from sluice_ingress_cdc.catalog_check import CatalogCheck
 from sluice_ingress_cdc.publisher import SnapshotRequests
 from sluice_ingress_cdc.session_context import SessionContext
@@ -99,11 +98,7 @@ class PeriodicTasks:
             self._health.resolve(about)
 
     def _heartbeat(self) -> None:
-        connection, where = self._live(), self._about("heartbeat")
-        query(connection, "heartbeat", where)
-        state = slot_state(connection, self._slot.slot, where)
-        if state is not None:
-            RETAINED_WAL_BYTES.labels(self._slot.source).set(wal_end(connection, where) - state.restart_lsn)
+        query(self._live(), "heartbeat", self._about("heartbeat"))
 
     def _watch(self) -> None:
         requests = self._publisher.requests(self._slot.tables)

@@ -244,9 +244,9 @@ class _Session:
 
     def _apply_results(self, results: WatchResults, assembler: Assembler, readings: TableReadings, epoch: int) -> bool:
         """Apply the newest check and the newest requests. True if the session must end: the source must be read as a
-        whole now, or it was promoted."""
+        whole now, it was promoted, or its slot is to be dropped."""
         catalogs, requests, self._promoted = results
-        if self._promoted:
+        if self._promoted or self._context.slot_is_released():
             return True
         if catalogs is not None:
             self._apply_check(catalogs, assembler)

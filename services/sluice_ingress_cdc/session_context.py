@@ -39,7 +39,8 @@ class SessionContext:
     """The objects that all sessions of one source share.
 
     `report_progress`: called at each step. `streaming`: called when the stream of the slot has started.
-    `snapshot_backoffs`: by table. `register`: registers Avro schemas.
+    `snapshot_backoffs`: by table. `register`: registers Avro schemas. `slot_is_released`: whether the guard drops the
+    slot, so that the stream must end.
     """
 
     slot: SlotSettings
@@ -50,6 +51,7 @@ class SessionContext:
     report_progress: Callable[[], None]
     streaming: Callable[[], None]
     register: RegisterSchema = no_registry
+    slot_is_released: Callable[[], bool] = lambda: False
     snapshot_backoffs: dict[str, SnapshotBackoff] = field(default_factory=dict)
 
     @property

@@ -14,6 +14,7 @@ from sluice.debezium_settings import DebeziumSettings
 from sluice.pipeline import Pipeline
 from sluice.pipeline.model import CdcSource
 from sluice.settings.stage import StageSettings
+from sluice_ingress_cdc.slot_progress import WalLimitAction
 
 
 class CdcSettings(StageSettings):
@@ -37,6 +38,27 @@ class CdcSettings(StageSettings):
     )
     recheck_interval_s: float = Field(
         default=5.0, gt=0, description="How long ingress-cdc waits before it connects again to a source that refused."
+    )
+    wal_warn_bytes: int = Field(
+        default=10 * 1024**3,
+        ge=0,
+        description="A fault is active while a source keeps more WAL than this for its slot. 0 means no limit.",
+    )
+    wal_limit_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="If a source keeps more WAL than this for its slot, SLUICE_WAL_LIMIT_ACTION decides. 0 means no "
+        "limit.",
+    )
+    wal_limit_action: WalLimitAction = Field(
+        default="go_on",
+        description="What happens above SLUICE_WAL_LIMIT_BYTES: `go_on` with a fault, or `release`: drop the slot, so "
+        "that the disk of the source does not fill up. The tables must then be read again.",
+    )
+    stuck_after_s: float = Field(
+        default=300.0,
+        gt=0,
+        description="A fault is active if nothing of a source was confirmed for this time while its WAL grew.",
     )
     record_bytes_max: int = Field(
         default=8 * 1024 * 1024 - 4_096, gt=0, description="The size of the largest record that a raw topic accepts."

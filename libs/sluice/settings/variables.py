@@ -35,6 +35,10 @@ STAGE_VARIABLES = (
     "SLUICE_RECORD_BYTES_MAX",
     "SLUICE_SINK",
     "SLUICE_WATCH_INTERVAL_S",
+    "SLUICE_WAL_WARN_BYTES",
+    "SLUICE_WAL_LIMIT_BYTES",
+    "SLUICE_WAL_LIMIT_ACTION",
+    "SLUICE_STUCK_AFTER_S",
     "SLUICE_WATERMARK_INTERVAL_S",
 )
 # Kubernetes gives each container variables with the addresses of its namespace's services. A service `sluice-kafka` has

@@ -87,6 +87,17 @@ RETAINED_WAL_BYTES = Gauge(
     "WAL that the source's server must keep for the replication slot of Sluice.",
     ["source"],
 )
+SAFE_WAL_BYTES = Gauge(
+    "sluice_cdc_safe_wal_bytes",
+    "WAL that the source's server may write before it may invalidate the slot (max_slot_wal_keep_size); +Inf without a "
+    "limit.",
+    ["source"],
+)
+BEHIND_SECONDS = Gauge(
+    "sluice_cdc_behind_seconds",
+    "Age of the oldest WAL of the source that Sluice has not confirmed yet.",
+    ["source"],
+)
 FAULT = Gauge(
     "sluice_fault",
     "1 while a fault is active, by its subject; the text is in `sluice lag` and `/readyz`.",

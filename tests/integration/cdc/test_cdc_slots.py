@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from sluice.cdc.slots import format_lsn
 from sluice.embedded import Servers
 from sluice.embedded.postgres import Postgres
 from sluice.ingress.producer import IngressProducer
@@ -148,3 +150,57 @@ def test_a_slot_that_is_recreated_while_a_table_is_read_is_refused_before_a_chan
         resnapshot(tables)
         running.await_no_fault()
         await_equal(tables, "a")
+
+
+def test_a_slot_that_keeps_too_much_log_is_dropped_if_the_operator_chose_that_and_a_resnapshot_repairs_it(
+    own: Source,
+) -> None:
+    """The source is refused: no session follows it, and the guard watches it."""
+    followed_once(own)
+    own.sql(f"ALTER PUBLICATION {own.slot.publication} RENAME TO another")
+    limits: dict[str, Any] = {"wal_warn_bytes": 1, "wal_limit_bytes": 20_000_000, "wal_limit_action": "release"}
+    with own.followed(**limits) as running:
+        running.await_fault("than SLUICE_WAL_WARN_BYTES")
+        for _ in range(2):
+            own.sql("SELECT pg_logical_emit_message(false, 'test', 'x')")
+            own.sql("SELECT pg_switch_wal()")
+        slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s"
+        eventually(lambda: own.sql(slots, [own.slot.slot])[0][0] == 0, "the slot is dropped")
+    own.sql(f"ALTER PUBLICATION another RENAME TO {own.slot.publication}")
+    with own.followed() as running:
+        running.await_fault(f"slot {own.slot.slot} does not exist any more")
+        resnapshot(own)
+        running.await_no_fault()
+        await_equal(own, "a")
+
+
+def test_a_source_whose_changes_are_not_confirmed_has_a_fault_until_they_are(own: Source) -> None:
+    followed_once(own)
+    confirmed = own.confirmed_lsn()
+    own.sql(f"ALTER PUBLICATION {own.slot.publication} RENAME TO another")
+    with own.followed(stuck_after_s=1.0) as running:
+        own.sql("INSERT INTO a VALUES (3, 3)")
+        fault = running.await_fault("nothing was confirmed for 1 s")
+        assert format_lsn(confirmed) in fault
+        assert "no process reads the slot" in fault
+        own.sql(f"ALTER PUBLICATION another RENAME TO {own.slot.publication}")
+        about = f"source erp, progress of slot {own.slot.slot}"
+        eventually(lambda: about not in running.health.faults, "the slot has progress")
+
+
+def test_an_idle_source_does_not_keep_the_log_of_a_busy_database_of_its_server(
+    own: Source, own_postgres: Servers
+) -> None:
+    busy = own_postgres.postgres.create_database(f"busy_{uuid.uuid4().hex[:8]}")
+    with own.followed() as running:
+        running.await_no_fault()
+        with psycopg.connect(busy, autocommit=True) as connection:
+            connection.execute("CREATE TABLE t (v text)")
+            for _ in range(4):
+                connection.execute("INSERT INTO t SELECT repeat('x', 1000) FROM generate_series(1, 10000)")
+        end = own.wal_lsn()
+        eventually(lambda: own.confirmed_lsn() >= end, "the slot of the idle database follows the log")
+        assert not own.sql("SELECT 1 FROM pg_stat_activity WHERE datname = %s", [busy.rsplit("/", 1)[1]])
+        own.sql("CHECKPOINT")  # writes a snapshot to the log, so that restart_lsn follows
+        restart = "SELECT restart_lsn >= %s::pg_lsn FROM pg_replication_slots WHERE slot_name = %s"
+        eventually(lambda: own.sql(restart, [format_lsn(end), own.slot.slot])[0][0], "the server may remove its log")

@@ -42,6 +42,18 @@ class Names:
         """The prefix that the names of all raw topics of the pipeline share."""
         return f"{self.prefix}raw."
 
+    def messages(self, source: str) -> str:
+        """The topic of the logical messages of a followed source, as Debezium names it."""
+        return self.raw(source, "message")
+
+    def transactions(self, source: str, name: str = "transaction") -> str:
+        """The topic of the transactions of a followed source, as Debezium names it. `name`: its last part."""
+        return self.raw(source, name)
+
+    def heartbeats(self, source: str, first: str) -> str:
+        """The topic of the heartbeats of a followed source, as Debezium names it. `first`: its first part."""
+        return f"{first}.{self.raw_prefix}{source}"
+
     def responses(self, source: str) -> str:
         return f"{self.prefix}responses.{source}"
 

@@ -21,14 +21,16 @@ from typing import NamedTuple
 
 from sluice.cdc.column_json import PgType
 from sluice.cdc.continuity import Continuity
-from sluice.cdc.debezium import CannotFollow, ChangeEvent, NoRow, TableEvents, TransactionInfo
+from sluice.cdc.debezium import CannotFollow, ChangeEvent, NextBlock, NoRow, TableEvents, TransactionInfo, no_block
 from sluice.cdc.event_schema import ColumnCatalog
-from sluice.cdc.pgoutput import Begin, Commit, Delete, Insert, Relation, Row, Truncate, Update, decode
+from sluice.cdc.other_topics import DDL_PREFIX, MESSAGES, OtherRecords, TransactionCounts
+from sluice.cdc.pgoutput import Begin, Commit, Delete, Insert, Message, Origin, Relation, Row, Truncate, Update, decode
 from sluice.cdc.watermarks import Mark, Proof
 from sluice.errors import Bug
 from sluice.headers import ORIGIN_HEADER, POSITION_HEADER
 from sluice.position import Position
 from sluice.raw.writing import RawRecord, sweep_markers
+from sluice.times import now_us
 from sluice_ingress_cdc.records import (
     CONTENT_TYPE,
     SlotTargets,
@@ -86,25 +88,31 @@ class SlotBatch(NamedTuple):
     `complete_lsn` is then published as a whole (0: not known). `proof`: the newest transaction below the mark.
 
     Then `complete_lsn` may be confirmed to Postgres, and no higher LSN: Postgres discards the log below a confirmed LSN
-    for good. `complete_lsn` is the end of a commit, or the LSN of a keepalive between transactions. It is never above
-    the mark, and the watermark contains the mark: the confirmed LSN never exceeds the watermark. At a start the server
-    therefore sends all changes above the watermark again. The LSN of a single event must not be confirmed: the event's
-    transaction, or a transaction interleaved with it, may commit later.
+    for good. `complete_lsn` is the end of a commit, or the LSN of a keepalive or of a message between transactions. It
+    is never above the mark, and the watermark contains the mark: the confirmed LSN never exceeds the watermark. At a
+    start the server therefore sends all changes above the watermark again. The LSN of a single event must not be
+    confirmed: the event's transaction, or a transaction interleaved with it, may commit later.
     """
 
     records: list[RawRecord]
     mark: Mark
     complete_lsn: int
     proof: Proof | None = None
+    counts: Mapping[str, int] = {}
+    """The published events of the transaction that the mark is within, by table. Empty if they are not counted."""
+    commit_lsn: int = 0
+    """The end of the newest commit that the batch contains or follows; 0 if not known."""
 
 
 class OpenTransaction:
     """The transaction that is being received. Its events up to ordinal `published_to` were published before."""
 
-    __slots__ = ("final_lsn", "info", "ordinal", "origin", "position_prefix", "published_to")
+    __slots__ = ("begin_lsn", "counts", "final_lsn", "info", "ordinal", "origin", "position_prefix", "published_to")
 
-    def __init__(self, begin: Begin, epoch: int, mark: Mark, previous_commit: int | None) -> None:
+    def __init__(self, begin: Begin, lsn: int, epoch: int, mark: Mark, previous_commit: int | None) -> None:
         self.final_lsn = begin.final_lsn
+        self.begin_lsn = lsn
+        self.counts: TransactionCounts | None = None
         self.ordinal = 0
         self.published_to = 0
         if begin.final_lsn <= mark.lsn:
@@ -113,6 +121,11 @@ class OpenTransaction:
         self.info = TransactionInfo(begin.committed_us, begin.xid, previous_commit)
         self.position_prefix = b"%d:%d:" % (epoch, begin.final_lsn)
         self.origin = (ORIGIN_HEADER, b"%d" % (begin.committed_us // 1_000))
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the whole transaction was published before."""
+        return self.published_to == sys.maxsize
 
     @property
     def mark(self) -> Mark:
@@ -131,7 +144,8 @@ class Assembler:
 
     The caller passes the messages to `feed` in order and may `take` a batch between two messages. The caller supplies
     the effects. `decide_shape` reads the catalogs, `reread_row` reads a row. `on_verdict` is called for a table whose
-    events are too large or lack what its records need. `on_truncate` is called for each TRUNCATE. After an error the
+    events are too large or lack what its records need. `on_truncate` is called for each TRUNCATE, `on_ddl` for each
+    message of the event trigger. `counts` and `commit_lsn`: those of the batch whose mark is `mark`. After an error the
     assembler must not be used any more.
     """
 
@@ -145,12 +159,19 @@ class Assembler:
         on_truncate: OnTruncate,
         continuity: Continuity | None = None,
         proof: Proof | None = None,
+        on_ddl: Callable[[], None] = lambda: None,
+        counts: Mapping[str, int] = {},
+        commit_lsn: int = 0,
     ) -> None:
         self._targets = targets
         self._decide_shape = decide_shape
         self._reread_row = reread_row
         self._on_verdict = on_verdict
         self._on_truncate = on_truncate
+        self._on_ddl = on_ddl
+        self._mark, self._counts = mark, counts
+        self.other = OtherRecords(targets.source, targets.form, targets.other, targets.register)
+        self._encodes = not targets.skipped & {b"c", b"u", b"d"}
         self._dropped: set[str] = set()
         self._continuity = continuity
         self._proof = proof
@@ -161,7 +182,8 @@ class Assembler:
         self.after_commit: Callable[[], None] | None = None
         """Called between two transactions, after each commit."""
         self._open: OpenTransaction | None = None
-        self._previous_commit: int | None = None
+        self._previous_commit: int | None = commit_lsn or None
+        self._committed_us = 0
         self._records: list[RawRecord] = []
         self.bytes = 0
 
@@ -195,7 +217,7 @@ class Assembler:
         Raises NotVisibleYet if the message cannot be processed yet; then feed it again before any other message.
         """
         kind = payload[0]
-        if kind in _ROW and self._encode(payload, lsn):
+        if kind in _ROW and self._encodes and self._encode(payload, lsn):
             return
         if kind in _ROW_OR_TRUNCATE or (kind == _MESSAGE and payload[1] & _TRANSACTIONAL):
             transaction = self._open
@@ -208,9 +230,8 @@ class Assembler:
                 except NotVisibleYet:
                     transaction.ordinal -= 1  # the message comes again
                     raise
-        elif kind != _MESSAGE:
-            # A logical message outside of transactions is no event, and the server does not resend it.
-            self._structure(payload)
+        else:
+            self._structure(payload, lsn)
 
     def idle(self, wal_end: int) -> None:
         """Process a keepalive: the server has sent every message of this slot below `wal_end`.
@@ -249,28 +270,73 @@ class Assembler:
     def take(self) -> SlotBatch:
         """The records fed since the last batch, as a new batch."""
         self.keys.limit()
-        batch = SlotBatch(self._records, self.mark, self.complete_lsn, self._proof)
+        counts = self._open.counts.by_table if self._open is not None and self._open.counts is not None else {}
+        batch = SlotBatch(
+            self._records, self.mark, self.complete_lsn, self._proof, dict(counts), self._previous_commit or 0
+        )
         self._records, self.bytes, self._taken = [], 0, batch.mark
         return batch
 
-    def _structure(self, payload: bytes) -> None:
+    def _structure(self, payload: bytes, lsn: int) -> None:
         message = decode(payload)
         if isinstance(message, Begin):
             if self._continuity is not None:
                 self._continuity.begin(message)
-            self._open = OpenTransaction(message, self._targets.epoch, self._between, self._previous_commit)
-            self.keys.begin(message.xid)
+            self._begin(message, lsn)
         elif isinstance(message, Commit):
             self._prove()
-            self._open = None
-            self._reached(message.end_lsn)
-            self._previous_commit = message.end_lsn
-            self.keys.end()
-            if self.after_commit is not None:
-                self.after_commit()
+            self._commit(message)
+        elif isinstance(message, Origin) and self._open is not None:
+            self._open.info = self._open.info._replace(origin=message.name, origin_lsn=message.commit_lsn)
         elif isinstance(message, Relation):
             self._relations[message.oid] = message
             self._tables[message.oid] = self._table(message)
+        elif isinstance(message, Message) and lsn >= self._between.lsn:
+            # A message outside of transactions is sent between two commits, and again after a restart if it is above
+            # the confirmed LSN. No commit record begins within the message: the mark may rise above its LSN.
+            self._reached(lsn + 1)
+            if self._targets.other.publishes(message.prefix):
+                transaction = TransactionInfo(self._committed_us or now_us(), None, self._previous_commit)
+                headers = [(POSITION_HEADER, b"%d:%d:0" % (self._targets.epoch, lsn)), CONTENT_TYPE]
+                self._add_other(self._targets.other.messages, self.other.message(message, transaction, lsn), headers)
+
+    def _begin(self, begin: Begin, lsn: int) -> None:
+        transaction = OpenTransaction(begin, lsn, self._targets.epoch, self._between, self._previous_commit)
+        if self._targets.other.transactions is not None and not transaction.is_published:
+            is_resumed = transaction.final_lsn == self._mark.lsn and self._mark.ordinal
+            transaction.counts = TransactionCounts(self._counts if is_resumed else {})
+        self._open = transaction
+        self.keys.begin(begin.xid)
+
+    def _commit(self, commit: Commit) -> None:
+        transaction, self._open = self._open, None
+        if transaction is not None and transaction.counts is not None and transaction.counts.total:
+            end = self.other.end(transaction.info, commit.end_lsn, transaction.counts)
+            self._add_other(self._targets.other.transactions, end, transaction.headers())
+        if transaction is not None:
+            self._committed_us = transaction.info.committed_us
+        self._reached(commit.end_lsn)
+        self._previous_commit = commit.end_lsn
+        self.keys.end()
+        if self.after_commit is not None:
+            self.after_commit()
+
+    def _count(self, stream: str, lsn: int, transaction: OpenTransaction) -> bytes:
+        """Count an event of the table `stream`. Returns the JSON of its `transaction`. The first event of a transaction
+        writes the start of the transaction."""
+        counts = transaction.counts
+        if counts is None:
+            return b"null"
+        if not counts.total:
+            begin = self.other.begin(transaction.info, transaction.begin_lsn)
+            self._add_other(self._targets.other.transactions, begin, transaction.headers())
+        block = counts.next_block(stream, transaction.info, lsn)
+        counts.count(stream)
+        return block
+
+    def _add_other(self, topic: str | None, record: tuple[bytes, bytes], headers: list[tuple[str, bytes]]) -> None:
+        if topic is not None:
+            self._append(RawRecord(topic, *record, headers))
 
     def _prove(self) -> None:
         """Make the open transaction, which ends now, the newest proof, unless it is one that the server resends."""
@@ -314,7 +380,9 @@ class Assembler:
             transaction.ordinal = ordinal
             return True
         events, target = table
-        encoded = events.encode(payload, transaction.info, lsn)
+        counts = transaction.counts
+        block = b"null" if counts is None else counts.next_block(target.stream, transaction.info, lsn)
+        encoded = events.encode(payload, transaction.info, lsn, block)
         if encoded is None:
             return False
         key, value = encoded
@@ -324,6 +392,8 @@ class Assembler:
         transaction.ordinal = ordinal
         if self.keys.open:
             self.keys.changed(target.stream, key)
+        if counts is not None:
+            self._count(target.stream, lsn, transaction)
         position = (POSITION_HEADER, b"%b%d" % (transaction.position_prefix, ordinal))
         headers = [position, transaction.origin, CONTENT_TYPE]
         self._records.append(_record(RawRecord, (target.topic, key, value, headers, None, None)))
@@ -336,39 +406,69 @@ class Assembler:
         message = decode(payload)
         if isinstance(message, Truncate):
             for oid in message.relations:
-                self._sweep(self._tables[oid], transaction)
-            return
-        if not isinstance(message, Insert | Update | Delete):
-            return
-        table = self._tables[message.relation]
+                self._truncate(self._tables[oid], lsn, transaction)
+        elif isinstance(message, Message):
+            self._message(message, lsn, transaction)
+        elif isinstance(message, Insert | Update | Delete):
+            table = self._tables[message.relation]
+            if table is None or transaction.final_lsn < table[1].since_lsn:
+                return
+            try:
+                self._add(self._changes(table, message, transaction, lsn), table[1], transaction)
+            except CannotFollow as error:
+                self._cannot_follow(table[1].stream, error)
+
+    def _message(self, message: Message, lsn: int, transaction: OpenTransaction) -> None:
+        if message.prefix == DDL_PREFIX:
+            self._on_ddl()
+        if self._targets.other.publishes(message.prefix):
+            block = self._count(MESSAGES, lsn, transaction)
+            event = self.other.message(message, transaction.info, lsn, block)
+            self._add_other(self._targets.other.messages, event, transaction.headers())
+
+    def _changes(
+        self,
+        table: tuple[TableEvents, TableTarget],
+        message: Insert | Update | Delete,
+        transaction: OpenTransaction,
+        lsn: int,
+    ) -> list[ChangeEvent]:
+        """The records of a change, without those of skipped operations."""
+        events, target = table
+        skipped, info, xid = self._targets.skipped, transaction.info, transaction.info.xid or 0
+
+        def write(next_block: NextBlock) -> list[ChangeEvent]:
+            if isinstance(message, Insert):
+                return events.inserted(message, info, lsn, next_block)
+            if isinstance(message, Delete):
+                return events.deleted(message, info, lsn, next_block)
+            return events.updated(message, info, lsn, lambda table, key: self._reread_row(table, key, xid), next_block)
+
+        if self._encodes:
+            return write(lambda: self._count(target.stream, lsn, transaction))
+        # Only the result shows whether an update changed the key: then it is a delete and a create.
+        operations = _operations(message, len(write(no_block)))
+        left = iter(operations)
+        changes = write(lambda: b"null" if next(left) in skipped else self._count(target.stream, lsn, transaction))
+        first = [] if operations[0] in skipped else changes[:-1]
+        return [*first, *([] if operations[-1] in skipped else changes[-1:])]
+
+    def _truncate(self, table: tuple[TableEvents, TableTarget] | None, lsn: int, transaction: OpenTransaction) -> None:
+        """Publish a TRUNCATE: sweep markers, which delete all keys of the table below the position of the event; and
+        Debezium's event if the topic accepts a record without a key."""
         if table is None or transaction.final_lsn < table[1].since_lsn:
             return
         events, target = table
-        try:
-            self._add(self._changes(events, message, transaction, lsn), target, transaction)
-        except CannotFollow as error:
-            self._cannot_follow(target.stream, error)
-
-    def _changes(
-        self, events: TableEvents, message: Insert | Update | Delete, transaction: OpenTransaction, lsn: int
-    ) -> list[ChangeEvent]:
-        if isinstance(message, Insert):
-            return events.inserted(message, transaction.info, lsn)
-        if isinstance(message, Update):
-            xid = transaction.info.xid or 0
-            return events.updated(message, transaction.info, lsn, lambda table, key: self._reread_row(table, key, xid))
-        return events.deleted(message, transaction.info, lsn)
-
-    def _sweep(self, table: tuple[TableEvents, TableTarget] | None, transaction: OpenTransaction) -> None:
-        """Publish a TRUNCATE: sweep markers, which delete all keys of the table below the position of the event."""
-        if table is None or transaction.final_lsn < table[1].since_lsn:
-            return
-        target = table[1]
         self._on_truncate(target.stream, transaction.info.xid or 0)
         self.keys.emptied(target.stream)
+        if b"t" in self._targets.skipped:
+            return
         position = Position(self._targets.epoch, transaction.final_lsn, transaction.ordinal)
         for marker in sweep_markers(target.topic, target.stream, position, target.partitions):
             self._append(marker._replace(headers=[*marker.headers, transaction.origin]))
+        if not target.compacted:
+            value = events.truncated(transaction.info, lsn, lambda: self._count(target.stream, lsn, transaction))
+            self._append(RawRecord(target.topic, None, value, transaction.headers()))
 
     def _add(self, changes: list[ChangeEvent], target: TableTarget, transaction: OpenTransaction) -> None:
         headers = transaction.headers()
@@ -383,3 +483,10 @@ class Assembler:
     def _append(self, record: RawRecord) -> None:
         self._records.append(record)
         self.bytes += len(record.key or b"") + len(record.value or b"") + _RECORD_OVERHEAD_BYTES
+
+
+def _operations(message: Insert | Update | Delete, records: int) -> list[bytes]:
+    """The operations of a change's events. `records`: the number of its records."""
+    if isinstance(message, Update):
+        return [b"u"] if records == 1 else [b"d", b"c"]
+    return [b"c" if isinstance(message, Insert) else b"d"]

@@ -78,10 +78,10 @@ class CatalogCheck(NamedTuple):
 
 
 def raw_topics(slot: SlotSettings, names: Names, admin: AdminClient) -> dict[str, RawTopic]:
-    """The raw topics of the source's tables, by table. Raises EnvironmentFault if a raw topic or the topic of dead
-    letters is missing."""
+    """The raw topics of the source's tables, by table. Raises EnvironmentFault if a topic of the source or the topic of
+    dead letters is missing."""
     topic_of = {table: names.raw(slot.source, table) for table in slot.tables}
-    pinned = Topics(admin).pinned([*topic_of.values(), names.dlq(INGRESS_CDC)])
+    pinned = Topics(admin).pinned([*topic_of.values(), names.dlq(INGRESS_CDC), *slot.other.names])
     return {
         table: RawTopic(topic, pinned[topic].topic_id, pinned[topic].partitions) for table, topic in topic_of.items()
     }

@@ -50,6 +50,8 @@ class PeriodicTasks:
             ("watch", context.settings.watch_interval_s, self._watch),
         ]
         self._closed = threading.Event()
+        self._wake = threading.Event()
+        self._check_now = False
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._run, name=f"periodic tasks {context.slot.source}", daemon=True)
         self._results = WatchResults()
@@ -68,14 +70,26 @@ class PeriodicTasks:
     def close(self) -> None:
         """End the thread and resolve its faults. Waits at most 1 s: a running call ends by its own deadline."""
         self._closed.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout=1.0)
         for name, _, _ in self._tasks:
             self._health.resolve(self._about(name))
 
+    def check_soon(self) -> None:
+        """Check the catalogs now, not after the rest of the interval."""
+        self._check_now = True
+        self._wake.set()
+
     def _run(self) -> None:
         due_at = {name: time.monotonic() + interval_s for name, interval_s, _ in self._tasks}
-        while not self._closed.wait(max(0.0, min(due_at.values()) - time.monotonic())):
+        while not self._closed.is_set():
+            self._wake.wait(max(0.0, min(due_at.values()) - time.monotonic()))
+            self._wake.clear()
+            if self._closed.is_set():
+                break
+            if self._check_now:
+                self._check_now, due_at["watch"] = False, 0.0
             for name, interval_s, task in self._tasks:
                 if time.monotonic() >= due_at[name]:
                     self._do(name, task)

@@ -17,6 +17,7 @@ import msgspec
 from sluice.cdc.converter import RegisterSchema, no_registry
 from sluice.cdc.debezium import ChangeEvent, EventSource
 from sluice.cdc.event_form import DEFAULT_FORM, EventForm
+from sluice.cdc.other_topics import OtherTopics
 from sluice.debezium_settings import DebeziumSettings
 from sluice.errors import DeadRecord
 from sluice.headers import (
@@ -39,20 +40,23 @@ CONTENT_TYPE = (CONTENT_TYPE_HEADER, b"application/json")
 
 class TableTarget(NamedTuple):
     """Where the changes of a table are published. `stream`: the table as `schema.table`. `key_columns`: the primary key
-    in declared order. `since_lsn`: commits below this LSN are in the table's snapshot and are not published again."""
+    in declared order. `since_lsn`: commits below this LSN are in the table's snapshot and are not published again.
+    `compacted`: the topic accepts no record without a key."""
 
     stream: str
     topic: str
     partitions: int
     key_columns: tuple[str, ...]
     since_lsn: int = 0
+    compacted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class SlotTargets:
     """Where the changes of one slot are published, and in which form. `by_oid`: the target of each followed table, by
     the table's oid. Events of other tables are not published; they only count in the ordinals. `debezium`: Debezium's
-    settings, None if the pipeline file has none. `register`: registers Avro schemas."""
+    settings, None if the pipeline file has none. `register`: registers Avro schemas.
+    `other`: the topics that are not of a table. `skipped`: operations that are not published (`c`, `u`, `d`, `t`)."""
 
     source: EventSource
     epoch: int
@@ -62,6 +66,8 @@ class SlotTargets:
     form: EventForm = DEFAULT_FORM
     debezium: DebeziumSettings | None = None
     register: RegisterSchema = no_registry
+    other: OtherTopics = OtherTopics()  # noqa: RUF009 - it is frozen
+    skipped: frozenset[bytes] = frozenset()
 
 
 def records_of(

@@ -204,6 +204,9 @@ class _Session:
                 self._tables.truncated,
                 Continuity(watermark, confirmed_lsn, stream_options(slot.publication)),
                 watermark.proof,
+                tasks.check_soon,
+                watermark.counts,
+                watermark.commit_lsn,
             )
             log.info("streaming", source=slot.source, slot=slot.slot, epoch=watermark.epoch, lsn=watermark.lsn)
             context.streaming()
@@ -236,7 +239,7 @@ class _Session:
             context.health.resolve(context.publication_where)
 
     def _publish(self, start: SlotWatermark, batch: SlotBatch, tables: TableChanges) -> None:
-        watermark = start.at_mark(batch.mark, now_us())
+        watermark = start.at_mark(batch.mark, now_us(), batch.counts, batch.commit_lsn)
         if batch.proof != start.proof:
             watermark = replace(watermark, proof=batch.proof, options=stream_options(self._slot.publication))
         self._publisher.publish(batch.records, watermark, tables)
@@ -306,4 +309,6 @@ class _Session:
             form=self._slot.form,
             debezium=self._slot.debezium,
             register=self._context.register,
+            other=self._slot.other,
+            skipped=self._slot.skipped,
         )

@@ -9,6 +9,7 @@ from pydantic import Field
 from sluice.cdc.debezium_form import event_form
 from sluice.cdc.event_form import DEFAULT_FORM, EventForm
 from sluice.cdc.followed_source import FollowedSource
+from sluice.cdc.other_topics import OtherTopics, other_topics
 from sluice.cdc.slots import publication_of, slot_of
 from sluice.debezium_settings import DebeziumSettings
 from sluice.pipeline import Pipeline
@@ -69,7 +70,8 @@ class CdcSettings(StageSettings):
 class SlotSettings(FollowedSource):
     """A followed source and how it is followed. `publication_is_ours`: Sluice creates and changes the publication.
     `heartbeat_s`: seconds between two heartbeats. `form`: the form of the events. `debezium`: Debezium's settings, None
-    if the pipeline file has none. `failover`: standbys keep a copy of the slot."""
+    if the pipeline file has none. `failover`: standbys keep a copy of the slot. `other`: the topics that
+    are not of a table. `skipped`: operations that are not published."""
 
     publication_is_ours: bool
     tables: tuple[str, ...]
@@ -77,6 +79,8 @@ class SlotSettings(FollowedSource):
     failover: bool = True
     form: EventForm = DEFAULT_FORM
     debezium: DebeziumSettings | None = None
+    other: OtherTopics = OtherTopics()  # noqa: RUF009 - it is frozen
+    skipped: frozenset[bytes] = frozenset()
 
 
 def slots_of(pipeline: Pipeline) -> list[SlotSettings]:
@@ -93,6 +97,8 @@ def slots_of(pipeline: Pipeline) -> list[SlotSettings]:
             failover=_failover(source),
             form=event_form(source),
             debezium=source.debezium,
+            other=other_topics(pipeline.names, name, source.debezium),
+            skipped=_skipped(source.debezium),
         )
         for name, source in pipeline.cdc_sources().items()
     ]
@@ -103,3 +109,11 @@ def _failover(source: CdcSource) -> bool:
     if source.debezium is not None and source.debezium.is_given("slot.failover"):
         return source.debezium.flag("slot.failover")
     return source.failover
+
+
+def _skipped(settings: DebeziumSettings | None) -> frozenset[bytes]:
+    """The operations that are not published. Debezium skips TRUNCATE by default; Sluice does so only if the setting
+    says it, because the rows would stay."""
+    if settings is None or not settings.is_given("skipped.operations"):
+        return frozenset()
+    return frozenset(op.encode() for op in settings.names("skipped.operations") if op != "none")

@@ -20,6 +20,7 @@ from sluice.cdc.replication import LSN_AT, MESSAGE_AT, WAL_DATA, ReplicationStre
 from sluice.errors import EnvironmentFault, Transient
 from sluice.stage.signals import Stop
 from sluice_ingress_cdc.assembler import Assembler, NotVisibleYet, SlotBatch
+from sluice_ingress_cdc.heartbeats import Heartbeats
 from sluice_ingress_cdc.session_context import SessionContext
 from sluice_ingress_cdc.tables import FollowedTables, TableChanges
 
@@ -65,6 +66,7 @@ class Streaming:
         self._feedback_due_at = 0.0
         self._reply_requested = False
         self._waiting = _WaitingFrame(context)
+        self._heartbeats = Heartbeats(context.slot, assembler.other)
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
@@ -159,13 +161,14 @@ class Streaming:
             lingers = _LINGERS_WITHIN_TRANSACTION if self._assembler.in_transaction else 1
             waited_s = now - (self._collecting_since or now)
             return not self.has_room or waited_s >= self._settings.linger_s * lingers
-        if self._tables.changed:
+        if self._tables.changed or self._heartbeats.is_due(now):
             return True
         interval_s = _REPLY_INTERVAL_S if self._reply_requested else self._settings.watermark_interval_s
         return self._assembler.moved and now - self._published_at >= interval_s
 
     def _hand_over(self, publisher: ThreadPoolExecutor, now: float) -> None:
         batch = self._assembler.take()
+        batch.records.extend(self._heartbeats.take(now))
         future = publisher.submit(self._publish, batch, self._tables.take_changes())
         future.add_done_callback(lambda _: self.wake())
         self._under_way = (future, batch)

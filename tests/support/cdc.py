@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from sluice.cdc.watermarks import (
     source_watermarks,
     watermark_key,
 )
+from sluice.debezium_settings import read_settings
 from sluice.embedded import Servers
 from sluice.embedded.kafka import Kafka
 from sluice.embedded.postgres import Postgres
@@ -162,6 +163,10 @@ class Source:
         producer = clients.producer(self.kafka)
         producer.produce(self.pipeline.names.watermarks, None, watermark_key(SOURCE).encode())
         assert producer.flush(10) == 0
+
+    def delete_topic(self, topic: str) -> None:
+        admin = clients.admin(self.kafka)
+        admin.delete_topics([topic])[topic].result(10)
 
     def recreate_topic(self, table: str) -> None:
         """Delete a raw topic and create it again."""
@@ -339,8 +344,16 @@ def dies_after(commits: int) -> type[IngressProducer]:
     return Dies
 
 
-def make_source(dsn: str, bootstrap: str, prefix: str, folder: Path, tables: Sequence[str]) -> Source:
-    """Create the pipeline file, the topics and the followed source. The test must create the tables."""
+def make_source(
+    dsn: str,
+    bootstrap: str,
+    prefix: str,
+    folder: Path,
+    tables: Sequence[str],
+    debezium: Mapping[str, object] | None = None,
+) -> Source:
+    """Create the pipeline file, the topics and the followed source. The test must create the tables. `debezium`:
+    Debezium's settings of the source that this object stands for; the pipeline file has none."""
     names = [f"public.{table}" for table in tables]
     (folder / "pipeline.yaml").write_text(
         f"pipeline: books\npartitions: {PARTITIONS}\nkafka: {{prefix: '{prefix}'}}\n"
@@ -348,7 +361,8 @@ def make_source(dsn: str, bootstrap: str, prefix: str, folder: Path, tables: Seq
     )
     secret = folder / "dsn"
     secret.write_text(dsn)
-    source = CdcSource(cdc="postgres", dsn=Secret(file=secret), tables=names, heartbeat=0.2)
+    settings = None if debezium is None else read_settings(debezium)
+    source = CdcSource(cdc="postgres", dsn=Secret(file=secret), tables=names, heartbeat=0.2, debezium=settings)
     pipeline = Pipeline.model_validate(
         {
             "pipeline": "books",

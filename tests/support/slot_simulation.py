@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sluice.cdc.debezium import EventSource, NoRow
@@ -49,9 +49,18 @@ def assembler(
     on_truncate: Callable[[str, int], None] = lambda stream, xid: None,
     reread_row: RereadRow = no_rows,
     reread: frozenset[str] = frozenset(),
+    on_ddl: Callable[[], None] = lambda: None,
+    counts: Mapping[str, int] = {},
 ) -> Assembler:
     return Assembler(
-        targets, mark, lambda stream, relation, xid: TableShape({}, reread), reread_row, on_verdict, on_truncate
+        targets,
+        mark,
+        lambda stream, relation, xid: TableShape({}, reread),
+        reread_row,
+        on_verdict,
+        on_truncate,
+        on_ddl=on_ddl,
+        counts=counts,
     )
 
 

@@ -90,20 +90,37 @@ class Truncate(NamedTuple):
     relations: tuple[int, ...]
 
 
-PgMessage = Begin | Commit | Relation | Insert | Update | Delete | Truncate
+class Origin(NamedTuple):
+    """The replication origin of the transaction that starts: it was replicated from there. `commit_lsn`: its commit
+    on the origin."""
+
+    commit_lsn: int
+    name: str
+
+
+class Message(NamedTuple):
+    """A logical message, written by `pg_logical_emit_message`. `transactional`: it is part of a transaction."""
+
+    transactional: bool
+    prefix: str
+    content: bytes
+
+
+PgMessage = Begin | Commit | Origin | Message | Relation | Insert | Update | Delete | Truncate
 
 _int16 = Struct(">H").unpack_from
 _int32 = Struct(">I").unpack_from
+_int64 = Struct(">Q").unpack_from
 _begin = Struct(">QqI").unpack_from
 _commit = Struct(">QQ").unpack_from
 _column = Struct(">Ii").unpack_from
 
 _TEXT, _NULL, _UNCHANGED = b"tnu"
-_IGNORED = (b"M", b"Y", b"O")  # messages that are skipped: logical messages, names of types, origins
+_IGNORED = (b"Y",)  # messages that are skipped: names of types
 
 
 def decode(data: bytes) -> PgMessage | None:
-    """Decode one message of the plugin; None for a logical message, the name of a type, or an origin.
+    """Decode one message of the plugin; None for the name of a type.
 
     Raises Bug if the kind of the message is unknown or the message is too short. TCP and libpq guarantee the bytes, so
     the error is in this module.
@@ -160,6 +177,19 @@ def _read_commit(data: bytes) -> Commit:
     return Commit(*_commit(data, 2))
 
 
+def _read_origin(data: bytes) -> Origin:
+    return Origin(_int64(data, 1)[0], _text(data, 9)[0])
+
+
+def _read_message(data: bytes) -> Message:
+    prefix, at = _text(data, 10)
+    (size,) = _int32(data, at)
+    content = data[at + 4 : at + 4 + size]
+    if len(content) < size:
+        raise IndexError
+    return Message(bool(data[1] & 1), prefix, content)
+
+
 def _read_relation(data: bytes) -> Relation:
     (oid,) = _int32(data, 1)
     schema, at = _text(data, 5)
@@ -205,6 +235,8 @@ def _read_truncate(data: bytes) -> Truncate:
 _READERS: dict[bytes, Callable[[bytes], PgMessage]] = {
     b"B": _read_begin,
     b"C": _read_commit,
+    b"O": _read_origin,
+    b"M": _read_message,
     b"R": _read_relation,
     b"I": _read_insert,
     b"U": _read_update,

@@ -11,7 +11,7 @@ only when it changes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -52,7 +52,8 @@ class Proof:
 class SlotWatermark:
     """How far one slot is published in `epoch`. If `lsn` is 0, the slot of this epoch does not exist yet. `at`: when
     the watermark was written (µs since 1970). `proof`: None if the slot has sent no transaction yet. `options`: the
-    options of the stream that sent it."""
+    options of the stream that sent it. `counts`: the published events, by table, of the transaction that the mark is
+    within; empty if they are not counted. `commit_lsn`: the end of the newest published commit; 0 if not known."""
 
     system_id: str
     timeline: int
@@ -63,13 +64,19 @@ class SlotWatermark:
     at: int = 0
     proof: Proof | None = None
     options: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    commit_lsn: int = 0
 
     @property
     def mark(self) -> Mark:
         return Mark(self.lsn, self.ordinal)
 
-    def at_mark(self, mark: Mark, at_us: int) -> SlotWatermark:
-        return replace(self, lsn=mark.lsn, ordinal=mark.ordinal, at=at_us)
+    def at_mark(
+        self, mark: Mark, at_us: int, counts: Mapping[str, int] | None = None, commit_lsn: int = 0
+    ) -> SlotWatermark:
+        return replace(
+            self, lsn=mark.lsn, ordinal=mark.ordinal, at=at_us, counts=dict(counts or {}), commit_lsn=commit_lsn
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {"v": 2, **asdict(self)}

@@ -32,8 +32,8 @@ EVENTS: tuple[Setting, ...] = (
     ),
     supported(
         "skipped.operations",
-        "The operations that are not published: `c`, `u`, `d`, `t`, or `none`. A skipped truncate writes no sweep "
-        "marker.",
+        "The operations that are not published: `c`, `u`, `d`, `t`, or `none`. If it is not set, a TRUNCATE still "
+        "deletes the rows downstream: its sweep markers are no Debezium events. A skipped TRUNCATE writes none.",
         "t",
         kind="list",
     ),

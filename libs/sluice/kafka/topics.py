@@ -26,6 +26,7 @@ from confluent_kafka.admin import (
 )
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sluice.debezium_settings.topics import heartbeats_name, transactions_name
 from sluice.errors import EnvironmentFault, SettingsError, Transient
 from sluice.kafka.faults import ANSWER_GRACE_S, admin_answer, kafka_error, topic_missing, translate
 from sluice.pipeline import Pipeline
@@ -106,13 +107,15 @@ def load_kinds(folder: Path) -> list[TopicKind]:
 
 def concrete(kinds: list[TopicKind], pipeline: Pipeline, entities: list[str]) -> list[Topic]:
     """All topics of `pipeline`. A kind of topic becomes one topic for each source, stream, entity or stage, if its name
-    has a placeholder for that, else one topic."""
+    has a placeholder for that, else one topic. The name begins with the pipeline's prefix, unless it has a placeholder
+    for it."""
     counts = {"pipeline": pipeline.partitions, "shards": pipeline.shards}
     topics = []
     for kind in kinds:
         count = kind.partitions if isinstance(kind.partitions, int) else counts[kind.partitions]
+        prefix = "" if "{prefix}" in kind.name else pipeline.kafka.prefix
         for name in _expand(kind, pipeline, entities):
-            topics.append(Topic(pipeline.kafka.prefix + name, count, kind.config))
+            topics.append(Topic(prefix + name, count, kind.config))
     return topics
 
 
@@ -125,12 +128,27 @@ def _expand(kind: TopicKind, pipeline: Pipeline, entities: list[str]) -> Iterato
         ("source",): ((source,) for source in pipeline.poll_sources()),
         ("entity",): ((entity,) for entity in entities),
         ("stage",): ((stage,) for stage in kind.producers),
+        **_of_debezium(pipeline),
     }
     names = tuple(sorted(set(_PLACEHOLDER.findall(kind.name))))
     if names not in values:
         raise SettingsError(f"schemas/topics: {kind.name}: no such placeholders")
     for several in values[names]:
         yield kind.name.format(**dict(zip(names, several, strict=True)))
+
+
+def _of_debezium(pipeline: Pipeline) -> dict[tuple[str, ...], Iterable[tuple[str, ...]]]:
+    """The values of the placeholders of topics that Debezium's settings of a source require."""
+    sources = {name: s.debezium for name, s in pipeline.cdc_sources().items() if s.debezium is not None}
+    heartbeats = {name: first for name, s in sources.items() if (first := heartbeats_name(s)) is not None}
+    transactions = {name: last for name, s in sources.items() if (last := transactions_name(s)) is not None}
+    return {
+        ("messages_of",): ((name,) for name in sources),
+        ("transaction", "transactions_of"): ((last, name) for name, last in transactions.items()),
+        ("heartbeat", "heartbeats_of", "prefix"): (
+            (first, name, pipeline.kafka.prefix) for name, first in heartbeats.items()
+        ),
+    }
 
 
 def _led_partitions(future: Future[Any], timeout_s: float) -> int:

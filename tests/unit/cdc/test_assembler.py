@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.cdc.debezium import NoRow, TableEvents
+from sluice.cdc.event_form import DEFAULT_FORM
+from sluice.cdc.other_topics import OtherTopics
 from sluice.cdc.pgoutput import UNCHANGED, Row
 from sluice.cdc.watermarks import Mark
 from sluice.headers import OP_HEADER
 from sluice.raw.writing import RawRecord, sweep_key
-from sluice_ingress_cdc.assembler import NotVisibleYet
+from sluice_ingress_cdc.assembler import NotVisibleYet, SlotBatch
 from sluice_ingress_cdc.table_changes import ROW_TOO_LARGE, TableOutcome, TableVerdict
 from support import pgoutput_wire as wire
 from support.slot_simulation import (
@@ -310,3 +312,139 @@ def test_an_event_that_cannot_be_processed_yet_is_processed_at_its_own_ordinal_l
     (record,) = made.take().records
     assert positions([record]) == [b"3:500:2"]
     assert json.loads(record.value or b"")["after"] == {"id": 1, "name": "large"}
+
+
+COUNTED = replace(
+    TARGETS,
+    other=OtherTopics(messages="raw.erp.message", transactions="raw.erp.transaction", not_prefixes=("noise.*",)),
+    form=replace(DEFAULT_FORM, transactions=True),
+)
+TRANSACTION = (
+    (wire.begin(500, xid=17), 410),
+    (wire.insert(1, [b"1", b"a"]), 410),
+    (wire.insert(3, [b"1", b"not followed"]), 420),
+    (wire.update(1, [b"2", b"b"], [b"1", None]), 430),
+    (wire.message("app", b"\x00hi"), 440),
+    (wire.insert(2, [b"1", b"c"]), 450),
+    (wire.delete(1, [b"2", None]), 460),
+    (wire.commit(500, 540), 540),
+)
+
+
+def counted(parts: int) -> list[RawRecord]:
+    """The records of `TRANSACTION` if the process ends after each `parts` messages and starts again at the mark."""
+    records: list[RawRecord] = []
+    batch = SlotBatch([], sim.START, 0)
+    while batch.mark.lsn < 540:
+        made = assembler(batch.mark, targets=COUNTED, counts=batch.counts)
+        for shape in sim.SHAPES:
+            made.feed(shape, 0)
+        fed, before = 0, batch.mark
+        for payload, lsn in TRANSACTION:
+            made.feed(payload, lsn)
+            fed += made.mark > before
+            if fed == parts:
+                break
+        batch = made.take()
+        records += batch.records
+    return records
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 9])
+def test_events_are_counted_in_their_transaction_whenever_the_process_is_killed(parts: int) -> None:
+    records = counted(parts)
+    begin, *events, end = [json.loads(r.value) for r in records if r.value]
+    assert begin == {
+        "status": "BEGIN",
+        "id": "17:410",
+        "event_count": None,
+        "data_collections": None,
+        "ts_ms": 946_684_800_000,
+    }
+    assert [(e["op"], *e["transaction"].values()) for e in events] == [
+        ("c", "17:410", 1, 1),
+        ("d", "17:430", 2, 2),
+        ("c", "17:430", 3, 3),
+        ("m", "17:440", 4, 1),
+        ("c", "17:450", 5, 1),
+        ("d", "17:460", 6, 4),
+    ]
+    assert (end["status"], end["id"], end["event_count"]) == ("END", "17:540", 6)
+    assert end["data_collections"] == [
+        {"data_collection": "public.employee", "event_count": 4},
+        {"data_collection": "message", "event_count": 1},
+        {"data_collection": "public.move", "event_count": 1},
+    ]
+    topics = [r.topic for r in records]
+    assert topics.count("raw.erp.transaction") == 2
+    assert {r.topic: r.key for r in records}["raw.erp.message"] == b'{"prefix":"app"}'
+
+
+def test_a_transaction_without_published_events_is_not_announced() -> None:
+    made = assembler(targets=COUNTED)
+    heartbeat = wire.message("sluice.heartbeat", b"")
+    noise = wire.message("noise.debug", b"")
+    for payload in (
+        *sim.SHAPES,
+        wire.begin(500),
+        wire.insert(3, [b"1", b"a"]),
+        heartbeat,
+        noise,
+        wire.commit(500, 540),
+    ):
+        made.feed(payload, 0)
+    assert made.take().records == []
+
+
+def test_a_message_outside_of_transactions_is_published_once() -> None:
+    message = wire.message("app", b"hi", transactional=False)
+    made = assembler(targets=COUNTED)
+    made.feed(message, 700)
+    batch = made.take()
+    (record,) = batch.records
+    value = json.loads(record.value or b"")
+    assert (value["message"], value["transaction"]) == ({"prefix": "app", "content": "aGk="}, None)
+    assert (value["source"]["txId"], value["source"]["lsn"]) == (None, 700)
+    again = assembler(batch.mark, targets=COUNTED)
+    again.feed(message, 700)
+    again.feed(wire.message("app", b"next", transactional=False), 720)
+    assert [json.loads(r.value or b"")["source"]["lsn"] for r in again.take().records] == [720]
+
+
+def test_messages_are_not_published_without_their_topic() -> None:
+    made = assembler()
+    for payload in (wire.begin(500), wire.message("app", b""), wire.commit(500, 540)):
+        made.feed(payload, 0)
+    made.feed(wire.message("app", b"", transactional=False), 700)
+    assert made.take().records == []
+
+
+@pytest.mark.parametrize(
+    ("skipped", "operations"),
+    [("", "cudct"), ("c", "ud"), ("u", "cdct"), ("d", "cuct"), ("t", "cudc"), ("cud", "t")],
+)
+def test_a_skipped_operation_is_not_published(skipped: str, operations: str) -> None:
+    # An insert, an update, an update of the key (a delete and a create), a TRUNCATE.
+    open_topic = {oid: target._replace(compacted=False) for oid, target in TARGETS.by_oid.items()}
+    targets = replace(TARGETS, by_oid=open_topic, skipped=frozenset(op.encode() for op in skipped))
+    made = assembler(targets=targets)
+    for payload in (
+        *sim.SHAPES,
+        wire.begin(500),
+        wire.insert(1, [b"1", b"a"]),
+        wire.update(1, [b"1", b"b"]),
+        wire.update(1, [b"2", b"b"], [b"1", None]),
+        wire.truncate(1),
+        wire.commit(500, 540),
+    ):
+        made.feed(payload, 0)
+    published = [json.loads(r.value)["op"] for r in made.take().records if r.value]
+    assert "".join(published) == ("udt" if skipped == "c" else operations)
+
+
+def test_a_message_of_the_event_trigger_asks_for_a_check_of_the_catalogs() -> None:
+    asked: list[str] = []
+    made = assembler(targets=COUNTED, on_ddl=lambda: asked.append("check"))
+    for payload in (wire.begin(500), wire.message("sluice.ddl", b"ALTER TABLE"), wire.commit(500, 540)):
+        made.feed(payload, 0)
+    assert (asked, made.take().records) == (["check"], [])

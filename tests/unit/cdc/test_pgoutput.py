@@ -12,6 +12,8 @@ from sluice.cdc.pgoutput import (
     Commit,
     Delete,
     Insert,
+    Message,
+    Origin,
     PgMessage,
     Row,
     Truncate,
@@ -43,10 +45,10 @@ ROWS = st.lists(st.one_of(st.none(), st.just(UNCHANGED), st.binary(max_size=40))
         ),
         (wire.delete(16_400, [b"1", None, None]), Delete(16_400, "K", [b"1", None, None])),
         (wire.truncate(16_400, 16_401, options=3), Truncate((16_400, 16_401))),
-        (wire.message("sluice.heartbeat", b"hi", 9), None),
-        (wire.message("x", b"", 9, transactional=False), None),
+        (wire.message("sluice.heartbeat", b"hi", 9), Message(True, "sluice.heartbeat", b"hi")),
+        (wire.message("x", b"", 9, transactional=False), Message(False, "x", b"")),
         (wire.type_name(16_500, "public", "mood"), None),
-        (wire.origin(9, "elsewhere"), None),
+        (wire.origin(9, "elsewhere"), Origin(9, "elsewhere")),
     ],
 )
 def test_each_message_is_read_as_it_was_written_or_ignored(data: bytes, message: PgMessage | None) -> None:

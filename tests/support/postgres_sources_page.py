@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from support.postgres_deeds import DEEDS, Deed
+from support.unfit_sources import UNFIT
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "postgres-sources.md"
 
@@ -65,6 +66,15 @@ Neither the log of Postgres nor the catalogs show these changes. The rows stay s
 """
 _COLUMNS = "| change | the table is | the fault contains | statement before it is read again |\n|---|---|---|---|\n"
 
+_SETTINGS = """
+## Settings
+`sluice cdc check` finds these before a table is followed. Each finding has the SQL that repairs it, and
+`tests/integration/cdc/test_cdc_check.py` runs that SQL ([how](../how-to/follow-a-database.md)).
+
+| setting | the finding contains |
+|---|---|
+"""
+
 
 def page() -> str:
     """The whole page."""
@@ -72,6 +82,8 @@ def page() -> str:
     for group, deeds in groupby(DEEDS, key=lambda deed: deed.group):
         parts.append(f"\n## {group}\n{_COLUMNS}")
         parts += [_row(deed) for deed in deeds]
+    parts.append(_SETTINGS)
+    parts += [f"| {what} | {says} |\n" for what, (_, says) in UNFIT.items()]
     return "".join([*parts, _TAIL])
 
 

@@ -11,6 +11,7 @@ from psycopg import conninfo
 
 from support.cdc import Source
 from support.cdc_commands import cdc, cdc_text
+from support.unfit_sources import UNFIT, UNPUBLISHED
 
 LEAST_RIGHTS = "CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'secret'; GRANT SELECT ON employee TO {role}"
 
@@ -48,38 +49,6 @@ def test_a_role_with_the_least_rights_has_no_finding_and_is_followed(source: Sou
         running.await_streaming()
         source.published_up_to(source.wal_lsn())
     assert len(source.rows("employee")) == 1
-
-
-# A table with this change is in no publication, and Postgres would refuse the change of a published table.
-UNPUBLISHED = ("SELECT", "ALTER TABLE employee SET UNLOGGED")
-# What a user or an administrator did, and what the finding says of it.
-UNFIT = {
-    "identity nothing": ("ALTER TABLE employee REPLICA IDENTITY NOTHING", "NOTHING"),
-    "unlogged": ("ALTER TABLE employee SET UNLOGGED", "unlogged"),
-    "identity without the key": (
-        "ALTER TABLE employee ADD UNIQUE (version); ALTER TABLE employee REPLICA IDENTITY USING INDEX "
-        "employee_version_key",
-        "does not contain the primary key",
-    ),
-    "updates not published": (
-        "CREATE PUBLICATION {p} FOR TABLE employee WITH (publish = 'insert')",
-        "does not publish all of insert",
-    ),
-    "a filter outside of the identity": (
-        "CREATE PUBLICATION {p} FOR TABLE employee WHERE (version > 1)",
-        "row filter uses column version",
-    ),
-    "publication without the table": ("CREATE PUBLICATION {p}", "it lacks public.employee"),
-    "no publication": ("SELECT", "it does not exist, and role"),
-    "select": ("REVOKE SELECT ON employee FROM {role}", "may not read column id"),
-    "schema": ("REVOKE USAGE ON SCHEMA public FROM PUBLIC", "may not use its schema"),
-    "replication": ("ALTER ROLE {role} NOREPLICATION", "lacks REPLICATION"),
-    "row security": ("ALTER TABLE employee ENABLE ROW LEVEL SECURITY", "row security hides rows"),
-    "heartbeats": (
-        "REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text, boolean) FROM PUBLIC",
-        "may not write heartbeats",
-    ),
-}
 
 
 @pytest.mark.parametrize(("sql", "says"), UNFIT.values(), ids=UNFIT.keys())

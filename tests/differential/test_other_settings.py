@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from support.debezium_differences import unexpected
+from support.debezium_differences import unexpected, without_pending
 from support.differential import Profile, Published, Workload
 from support.differential_profiles import CASES, Case
 
@@ -31,7 +31,7 @@ LONG = os.environ.get("SLUICE_TEST_DIFFERENTIAL") == "long"
 SHORT = ("columns", "schemas", "texts")  # the cases of `make test`; `make differential` runs all
 CHOSEN = [case for case in CASES if LONG or case.profile.name in SHORT]
 each_case = pytest.mark.parametrize("case", CHOSEN, ids=lambda case: case.profile.name)
-not_yet = pytest.mark.xfail(reason="the values and the envelope are not written in Debezium's form yet")
+not_yet = pytest.mark.xfail(reason="these settings have not been compared since events have Debezium's form")
 BY_NAME = {case.profile.name: case for case in CASES}
 
 
@@ -50,6 +50,8 @@ def test_events_differ_only_where_debezium_misstates_the_row(
 @not_yet
 @each_case
 def test_exact_events_do_not_differ(result_of: Callable[[Case], Published], case: Case) -> None:
-    topics = [topic for workload in case.workloads for topic in workload.topics]
-    found = result_of(case).differences(topics, exact=True)
-    assert not found, "\n".join(map(str, found))
+    lines = []
+    for workload in case.workloads:
+        found = result_of(case).differences(workload.topics, exact=True)
+        lines += [str(place) for place in without_pending(workload.name, found)]
+    assert not lines, "\n".join(lines)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from support.debezium_differences import without_pending
 from support.differential import Profile, Published, Workload
 from support.differential_random import random_workload
 
@@ -22,12 +23,15 @@ RUNS = 4 if LONG else 1
 FIRST_SEED = int(os.environ.get("SLUICE_SEED") or time.time() % 1_000_000)
 
 
-@pytest.mark.xfail(reason="the values and the envelope are not written in Debezium's form yet")
 @pytest.mark.parametrize("number", range(RUNS))
 def test_exact_events_of_random_changes_do_not_differ(published: Run, number: int) -> None:
     first = FIRST_SEED + number * TOGETHER
     sys.stdout.write(f"SLUICE_SEED={first}\n")
     workloads = [random_workload(seed) for seed in range(first, first + TOGETHER)]
     events = published(Profile(f"random_{first}"), workloads)
-    found = [place for workload in workloads for place in events.differences(workload.topics, exact=True)]
+    found = [
+        place
+        for workload in workloads
+        for place in without_pending(workload.name, events.differences(workload.topics, exact=True))
+    ]
     assert not found, f"SLUICE_SEED={first}\n" + "\n".join(map(str, found))

@@ -19,6 +19,9 @@ _POOL = [
     if values and declared != "name"
 ]
 
+# What Debezium writes for a figure that the log does not contain is not repeated.
+_NULLABLE_ONLY = {declared for declared, _ in FAMILIES["places"][0].values()}
+
 
 class _Column(NamedTuple):
     name: str
@@ -57,7 +60,8 @@ class _Random:
     def _column(self) -> _Column:
         self._made += 1
         declared, values = self._random.choice(_POOL)
-        return _Column(f"c{self._made}", declared, values, self._random.random() < 0.7)
+        nullable = self._random.random() < 0.7 or declared in _NULLABLE_ONLY
+        return _Column(f"c{self._made}", declared, values, nullable)
 
     def _declared(self, column: _Column) -> str:
         default = f" DEFAULT {self._random.choice(column.values)}" if self._random.random() < 0.3 else ""

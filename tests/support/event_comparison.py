@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 OWN_HEADERS = ("sluice-", "content-type")
 RUN_HEADER = "__debezium.context.runId"
-SWEEP_MARKER = b'{"$sweep":'
+# Sweep markers, and logical messages by which Sluice marks places in the log: Debezium publishes these, too.
+KEYS_OF_SLUICE = (b'{"$sweep":', b'{"prefix":"sluice.')
 SLOT_MEMBERS = ("lsn", "txId", "sequence", "ts_ms", "ts_us", "ts_ns", "xmin")
 WALL_CLOCK = ("ts_ms", "ts_us", "ts_ns")
 _JAVA_OBJECT = re.compile(rb"(?<=\[Ljava\.lang\.String;)@[0-9a-f]+")  # the address of an array, in a text
@@ -48,7 +49,10 @@ class Difference(NamedTuple):
 def differences(topic: str, debezium: Sequence[Event], sluice: Sequence[Event]) -> list[Difference]:
     """All differences of a topic. Records are compared in their order."""
     found = []
-    sluice = [event for event in sluice if not (event.key or b"").startswith(SWEEP_MARKER)]
+    debezium, sluice = (
+        [event for event in events if not (event.key or b"").startswith(KEYS_OF_SLUICE)]
+        for events in (debezium, sluice)
+    )
     for at in range(max(len(debezium), len(sluice))):
         if at >= len(debezium) or at >= len(sluice):
             texts = [_text(events[at]) if at < len(events) else NONE for events in (debezium, sluice)]
@@ -67,7 +71,7 @@ def normalised(event: Event) -> dict[str, Any]:
         if isinstance(body, dict) and isinstance(body.get("source"), dict):
             _normalise_envelope(body)
     headers = {
-        name: "of the run" if name == RUN_HEADER else _decoded(text)
+        name: "of the run" if name == RUN_HEADER else (text or b"").decode()
         for name, text in event.headers
         if not name.startswith(OWN_HEADERS)
     }
@@ -99,6 +103,9 @@ class Spelled(str):
         if not isinstance(other, Spelled) or self.is_integer != other.is_integer:
             return False
         return str(self) == str(other) if self.is_integer else float(self) == float(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     __hash__ = str.__hash__
 

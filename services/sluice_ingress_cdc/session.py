@@ -62,7 +62,8 @@ def run_session(context: SessionContext, stop: Stop) -> None:
     topics = raw_topics(slot, context.names, admin)
     source = read_source_at_start(slot, topics, context.settings.kafka, stored)
     requests = publisher.requests(slot.tables)
-    plan = plan_start(stored.slot, requests.epoch, source)
+    reads_when_needed = slot.snapshot_mode == "when_needed"
+    plan = plan_start(stored.slot, requests.epoch, source, reads_when_needed=reads_when_needed)
     if isinstance(plan, SlotWatermark) and stored.slot is not None and plan.epoch > stored.slot.epoch:
         plan, table_watermarks = _raise_epoch(context, plan, stored.tables)
         stored = stored._replace(tables=table_watermarks)
@@ -75,7 +76,9 @@ def run_session(context: SessionContext, stop: Stop) -> None:
         watermark = session.create_slot(unpublished)
     else:
         watermark = plan
-    session.stream(watermark, stop)
+    # Whatever the mode is, an operator's request is carried out.
+    reads_rows = slot.snapshot_mode != "no_data" or requests.epoch == watermark.epoch
+    session.stream(watermark, stop, reads_rows=reads_rows)
 
 
 def _raise_epoch(
@@ -178,9 +181,9 @@ class _Session:
 
     # ── the stream ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def stream(self, watermark: SlotWatermark, stop: Stop) -> None:
+    def stream(self, watermark: SlotWatermark, stop: Stop, *, reads_rows: bool) -> None:
         """Follow the slot until `stop`, or until the source must be read as a whole. Pending tables are read
-        meanwhile."""
+        meanwhile. `reads_rows`: False if a table is followed without its rows unless an operator requested these."""
         slot, context = self._slot, self._context
         with connect(slot.dsn.reveal(), slot.where) as connection:
             standby = in_recovery(connection, slot.where)
@@ -213,7 +216,9 @@ class _Session:
             publish = partial(self._publish, watermark)
             streaming = Streaming(context, stream, assembler, self._tables, publish)
             reader = ReaderThread(context, self._topics, targets, streaming.wake)
-            readings = TableReadings(context, reader, assembler, targets, self._topics, self._tables)
+            readings = TableReadings(
+                context, reader, assembler, targets, self._topics, self._tables, reads_rows=reads_rows
+            )
             readings.checked(first_check)
             reader.start()
 

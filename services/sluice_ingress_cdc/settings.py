@@ -82,6 +82,12 @@ class SlotSettings(FollowedSource):
     other: OtherTopics = OtherTopics()  # noqa: RUF009 - it is frozen
     skipped: frozenset[bytes] = frozenset()
 
+    @property
+    def snapshot_mode(self) -> str:
+        """Debezium's `snapshot.mode`; `never` is the older name of `no_data`."""
+        mode = self.debezium.text("snapshot.mode") if self.debezium is not None else None
+        return "no_data" if mode == "never" else mode or "initial"
+
 
 def slots_of(pipeline: Pipeline) -> list[SlotSettings]:
     """The slot settings of every followed source of `pipeline`."""

@@ -57,13 +57,14 @@ def read_source_at_start(
 
 
 def plan_start(
-    stored: SlotWatermark | None, requested_epoch: int, source: SourceAtStart
+    stored: SlotWatermark | None, requested_epoch: int, source: SourceAtStart, *, reads_when_needed: bool = False
 ) -> SlotWatermark | FullSnapshot:
     """Decide how to start: the watermark to resume from, or the plan of a full snapshot. If the epoch of the watermark
     is above that of `stored`, it must be durable before a record of it is published. Pure.
 
-    `requested_epoch`: the epoch of an operator's request to read the source again, 0 if none. Raises EnvironmentFault
-    if changes would be lost; the fault names the source, the slot, the LSNs and the repair.
+    `requested_epoch`: the epoch of an operator's request to read the source again, 0 if none. `reads_when_needed`: read
+    the source again if changes would be lost. Otherwise EnvironmentFault is raised then; it names the source, the slot,
+    the LSNs and the repair.
     """
     if source.state.in_recovery and source.state.slot is not None and source.state.slot.synced:
         raise EnvironmentFault(
@@ -71,7 +72,7 @@ def plan_start(
             "this server is a standby, and its slot is a copy of the primary's slot: it can be read after a promotion",
             "follow the primary",
         )
-    plan = _plan(stored, requested_epoch, source)
+    plan = _plan(stored, requested_epoch, source, reads_when_needed=reads_when_needed)
     if isinstance(plan, FullSnapshot) and source.state.in_recovery:
         raise EnvironmentFault(
             _where(source),
@@ -81,7 +82,9 @@ def plan_start(
     return plan
 
 
-def _plan(stored: SlotWatermark | None, requested_epoch: int, source: SourceAtStart) -> SlotWatermark | FullSnapshot:
+def _plan(
+    stored: SlotWatermark | None, requested_epoch: int, source: SourceAtStart, *, reads_when_needed: bool
+) -> SlotWatermark | FullSnapshot:
     if stored is None:
         return _first_start(requested_epoch, source)
     if requested_epoch > stored.epoch:
@@ -91,8 +94,11 @@ def _plan(stored: SlotWatermark | None, requested_epoch: int, source: SourceAtSt
         return FullSnapshot(stored.epoch)
     resumed = on_timeline(stored, source.state.identity, source.snapshots_lsn)
     if isinstance(resumed, str):
-        raise refused(source.followed, source.tables, resumed)
-    why = why_not_resumed(source.followed, resumed, source.state, has_publication=source.has_publication)
+        why, resumed = resumed, stored
+    else:
+        why = why_not_resumed(source.followed, resumed, source.state, has_publication=source.has_publication)
+    if why and reads_when_needed:
+        return FullSnapshot(stored.epoch + 1)
     if why:
         raise refused(source.followed, source.tables, why)
     return resumed

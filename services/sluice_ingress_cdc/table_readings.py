@@ -13,7 +13,7 @@ import structlog
 
 from sluice.cdc.eligibility import eligibility_fault
 from sluice.cdc.table_facts import TableFacts
-from sluice.cdc.watermarks import PENDING
+from sluice.cdc.watermarks import PENDING, Heap, TableReading
 from sluice.errors import EnvironmentFault, Transient
 from sluice.headers import POSITION_HEADER
 from sluice.position import Position
@@ -40,6 +40,8 @@ class TableReadings:
         targets: SlotTargets,
         topics: Mapping[str, RawTopic],
         tables: FollowedTables,
+        *,
+        reads_rows: bool = True,
     ) -> None:
         self._context = context
         self._where = context.slot.where
@@ -48,6 +50,7 @@ class TableReadings:
         self._targets = targets
         self._topics = topics
         self._tables = tables
+        self._reads_rows = reads_rows
         self._facts: Mapping[str, TableFacts] | None = None
         self._request: ReadRequest | None = None
         self._requests = 0
@@ -144,6 +147,11 @@ class TableReadings:
         topic = self._topics[name]
         self._tables.start_reading(name, since_lsn, found.bound)
         target = TableTarget(name, topic.name, topic.partitions, facts.primary_key, since_lsn)
+        if not self._reads_rows and self._tables[name].request == 0:
+            self._tables.read_up_to(name, TableReading((Heap(facts.oid, 0, 0),), 1))
+            self._assembler.follow(facts.oid, target)
+            self._end()
+            return
         self._assembler.keys.start(name)
         self._assembler.follow(facts.oid, target)
         if self._tables[name].is_streamed:

@@ -78,3 +78,9 @@ def test_a_missing_watermark_with_raw_records_is_refused() -> None:
 
 def test_an_epoch_whose_slot_was_not_created_starts_again() -> None:
     assert plan_start(replace(STORED, lsn=0), 0, _at(slot=None)) == FullSnapshot(4)
+
+
+def test_a_source_that_is_read_when_needed_is_read_again_instead_of_refused() -> None:
+    gone = _at(slot=None)
+    assert plan_start(STORED, 0, gone, reads_when_needed=True) == FullSnapshot(5)
+    assert plan_start(STORED, 0, SOURCE, reads_when_needed=True) == STORED

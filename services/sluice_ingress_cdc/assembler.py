@@ -25,6 +25,7 @@ from sluice.cdc.debezium import CannotFollow, ChangeEvent, NextBlock, NoRow, Tab
 from sluice.cdc.event_schema import ColumnCatalog
 from sluice.cdc.other_topics import DDL_PREFIX, MESSAGES, OtherRecords, TransactionCounts
 from sluice.cdc.pgoutput import Begin, Commit, Delete, Insert, Message, Origin, Relation, Row, Truncate, Update, decode
+from sluice.cdc.table_facts import TableBinding
 from sluice.cdc.watermarks import Mark, Proof
 from sluice.errors import Bug
 from sluice.headers import ORIGIN_HEADER, POSITION_HEADER
@@ -38,7 +39,7 @@ from sluice_ingress_cdc.records import (
     has_dead_letter,
     records_of,
 )
-from sluice_ingress_cdc.table_changes import ROW_TOO_LARGE, TableOutcome, TableVerdict
+from sluice_ingress_cdc.table_changes import ROW_TOO_LARGE, TableOutcome, TableVerdict, relation_verdict
 from sluice_ingress_cdc.table_events import table_events
 from sluice_ingress_cdc.windows import StreamedKeys
 
@@ -251,10 +252,18 @@ class Assembler:
             if table is not None and table[1].stream == stream:
                 self._tables[oid] = None
 
-    def follow(self, oid: int, target: TableTarget) -> None:
-        """Publish the changes of a table from the next transaction on, in the shape that the log showed last."""
+    def follow(self, oid: int, target: TableTarget, bound: TableBinding) -> None:
+        """Publish the changes of a table from the next transaction on.
+
+        They have the shape that the log showed last. If this shape is older than `bound`, the server sends another one
+        before the next change.
+        """
         self._targets.by_oid[oid] = target
         self._dropped.discard(target.stream)
+        self._tables.pop(oid, None)
+        shape = self._relations.get(oid)
+        if shape is not None and relation_verdict(bound, shape).outcome is not TableOutcome.FOLLOW:
+            del self._relations[oid]
         self.reshape(oid)
 
     def reshape(self, oid: int) -> None:

@@ -130,7 +130,7 @@ class _Session:
         self._slot = context.slot
         self._publisher = context.publisher
         self._tables = tables
-        self._topics = topics
+        self._topics = dict(topics)
         self._database = database
         self._unexplained: dict[str, dict[UnexplainedChange, int]] = {}
         self._durable: SlotWatermark | None = None  # the watermark that the stream published last
@@ -293,6 +293,7 @@ class _Session:
         """Check the source, and drop from our publication each table whose writes fail because it is published."""
         slot = self._slot
         topics = raw_topics(slot, self._context.names, self._admin)
+        self._topics.update(topics)  # a topic may have been created again
         catalogs = read_catalogs(connection, slot, slot.tables)
         # Before the comparison: it reads rows and may time out, and the writes of the source must not fail meanwhile.
         write_faults = drop_failing(connection, slot, catalogs)

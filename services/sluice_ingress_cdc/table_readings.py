@@ -149,14 +149,18 @@ class TableReadings:
         target = TableTarget(name, topic.name, topic.partitions, facts.primary_key, since_lsn)
         if not self._reads_rows and self._tables[name].request == 0:
             self._tables.read_up_to(name, TableReading((Heap(facts.oid, 0, 0),), 1))
-            self._assembler.follow(facts.oid, target)
+            self._assembler.follow(facts.oid, target, found.bound)
             self._end()
             return
         self._assembler.keys.start(name)
-        self._assembler.follow(facts.oid, target)
-        if self._tables[name].is_streamed:
-            self._request = request._replace(reading=self._tables[name].reading)
-            self._reader.table_started(request)
+        self._assembler.follow(facts.oid, target, found.bound)
+        if not self._tables[name].is_streamed:
+            # The definition changed meanwhile.
+            self._backoff(name).tried(time.monotonic())
+            self._end()
+            return
+        self._request = request._replace(reading=self._tables[name].reading)
+        self._reader.table_started(request)
 
     def _publish(self, name: str, part: Part, position: Position) -> None:
         assembler = self._assembler

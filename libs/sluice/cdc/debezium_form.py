@@ -32,10 +32,12 @@ _KEY_OF_TABLE = re.compile(r"\s*([^:]+):([^:,]+(?:,[^:,]+)*)\s*")
 
 
 def event_form(source: CdcSource) -> EventForm:
-    """The form of the events of a followed source. Raises SettingsError if a converter is not supported."""
+    """The form of the events of a followed source. Raises SettingsError if a converter, or names that it would
+    adjust, are not supported."""
     settings = source.debezium
     if settings is None:
         return DEFAULT_FORM
+    _require_names_of_columns(settings)
     return replace(
         debezium_defaults(),
         decimals=cast(Decimals, settings.text("decimal.handling.mode")),
@@ -143,6 +145,15 @@ def _encoding(settings: DebeziumSettings, name: str) -> Encoding:
             "id-handler to io.apicurio.registry.serde.Legacy4ByteIdHandler"
         )
     return "avro"
+
+
+def _require_names_of_columns(settings: DebeziumSettings) -> None:
+    encodings = {_encoding(settings, name) for name in ("key.converter", "value.converter")}
+    if settings.text("field.name.adjustment.mode") == "avro" and encodings != {"avro"}:
+        raise SettingsError(
+            "Debezium's field.name.adjustment.mode: JSON has the names of the table's columns. Next: leave it out, or "
+            "set key.converter and value.converter to an AvroConverter"
+        )
 
 
 def _is_confluent(settings: DebeziumSettings, name: str) -> bool:

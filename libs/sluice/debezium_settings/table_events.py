@@ -99,10 +99,9 @@ VALUES: tuple[Setting, ...] = (
         "The text for a large value that an update left out.",
         "__debezium_unavailable_value",
     ),
-    supported(
+    ignored(
         "include.unknown.datatypes",
-        "Whether columns of types that Debezium does not know are published. They always are with `debezium_exact` "
-        "left out.",
+        "columns of all types are published; `debezium_exact` leaves out those that Debezium does not know",
         False,
     ),
     ignored("schema.refresh.mode", "the shape of a table is read from the log", "columns_diff"),
@@ -121,7 +120,8 @@ def _converter(side: str) -> tuple[Setting, ...]:
         supported(
             name,
             f"The format of {side}s: Kafka Connect's `JsonConverter`, or the `AvroConverter` of Confluent or Apicurio. "
-            "If it is not set, it is JSON without schemas.",
+            "If it is not set, it is JSON without schemas. It applies to records of tables. Topics of transactions, "
+            "heartbeats and logical messages have JSON without schemas.",
             None,
         ),
         supported(
@@ -154,7 +154,13 @@ def _converter(side: str) -> tuple[Setting, ...]:
 
 CONVERTERS: tuple[Setting, ...] = (
     supported("schema.name.adjustment.mode", "As in Debezium.", "none", *_ADJUSTMENT, refused_values=_UNICODE),
-    supported("field.name.adjustment.mode", "As in Debezium.", "none", *_ADJUSTMENT, refused_values=_UNICODE),
+    supported(
+        "field.name.adjustment.mode",
+        "Names of columns are always adjusted in Avro, and never in JSON, where `avro` is refused.",
+        "none",
+        *_ADJUSTMENT,
+        refused_values=_UNICODE,
+    ),
     *_converter("key"),
     *_converter("value"),
     ignored("header.converter", "headers are texts"),

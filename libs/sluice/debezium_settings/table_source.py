@@ -73,7 +73,7 @@ REPLICATION: tuple[Setting, ...] = (
         False,
     ),
     refused("replica.identity.autoset.values", "run ALTER TABLE … REPLICA IDENTITY as the tables' owner"),
-    supported("status.update.interval.ms", "How often progress is confirmed to the source.", 10000),
+    ignored("status.update.interval.ms", "see `SLUICE_FEEDBACK_INTERVAL_S`", 10000),
     ignored("lsn.flush.timeout.ms", "confirming an LSN does not wait for an answer", 30000),
     ignored("lsn.flush.timeout.action", "confirming an LSN does not wait for an answer", "fail"),
     supported(

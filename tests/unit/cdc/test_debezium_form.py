@@ -77,6 +77,13 @@ def test_a_converter_of_another_format_is_refused(converter: str) -> None:
         event_form(source({"key.converter": converter}))
 
 
+def test_adjusted_names_of_columns_are_refused_in_json() -> None:
+    adjusted = {"field.name.adjustment.mode": "avro"}
+    with pytest.raises(SettingsError, match=r"field\.name\.adjustment\.mode: .*Next: "):
+        event_form(source(adjusted))
+    assert event_form(source({**adjusted, "key.converter": CONFLUENT, "value.converter": CONFLUENT}))
+
+
 @pytest.mark.parametrize(
     ("settings", "rules"),
     [

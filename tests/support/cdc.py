@@ -373,6 +373,12 @@ def make_source(
         }
     )
     kafka = KafkaSettings(bootstrap_servers=bootstrap)
+    create_topics(pipeline, kafka)
+    return Source(dsn, kafka, pipeline, folder)
+
+
+def create_topics(pipeline: Pipeline, kafka: KafkaSettings) -> None:
+    """Create the topics that ingress-cdc reads and writes, and wait until each partition has a leader."""
     topics = concrete(load_kinds(default_schemas_dir() / "topics"), pipeline, [])
     ours = [t for t in topics if ".raw." in f".{t.name}" or "sluice." in t.name or "dlq.ingress-cdc" in t.name]
     wanted = [t for t in ours if "state." not in t.name]
@@ -380,7 +386,6 @@ def make_source(
     eventually(
         lambda: _led(kafka, [(t.name, p) for t in wanted for p in range(t.partitions)]), "every partition has a leader"
     )
-    return Source(dsn, kafka, pipeline, folder)
 
 
 @contextmanager

@@ -126,7 +126,7 @@ class StageProcess:
             self._faults = [str(faults[about]) for about in loop_first if faults[about] != STARTING]
         except (OSError, ValueError, NoAnswer):
             return None
-        return _counts(text, self._before, readiness.status == 200)
+        return counts_in(text, self._before, ready=readiness.status == 200)
 
     def trouble(self) -> str:
         """The active fault of the stage, else the last error in its log. Empty if the stage is ready or has logged no
@@ -153,18 +153,18 @@ class StageProcess:
         return lines[-1] if lines else "nothing is logged"
 
 
-def _counts(text: str, before: StageCounts, ready: bool) -> StageCounts:
+def counts_in(text: str, before: StageCounts, *, ready: bool) -> StageCounts:
+    """The counts in `text`, the metrics of a stage, added to those of its earlier processes, `before`."""
     counts = replace(before, lag_records=0, ready=ready)
     for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            number = int(sample.value)
+        for sample in family.samples:  # only counts become integers: a gauge may be infinite
             if sample.name == "sluice_records_total":
-                counts.records += number
-                counts.unchanged += number if sample.labels["outcome"] == "unchanged" else 0
+                counts.records += int(sample.value)
+                counts.unchanged += int(sample.value) if sample.labels["outcome"] == "unchanged" else 0
             elif sample.name == "sluice_dead_letters_total":
-                counts.dead_letters += number
+                counts.dead_letters += int(sample.value)
             elif sample.name == "sluice_lag_records":
-                counts.lag_records += number
+                counts.lag_records += int(sample.value)
     return counts
 
 

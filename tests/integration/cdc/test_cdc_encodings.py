@@ -19,7 +19,7 @@ from sluice.raw.raw_record import Op, read_change, source_key
 from sluice.schemas import Registry
 from sluice.settings.stage import RegistrySettings, StageSettings
 from sluice_mapper.avro_records import AvroRecords
-from support.cdc import SOURCE, Raw, Source, make_source
+from support.cdc import SOURCE, Raw, Source, create_topics, make_source
 from support.waiting import eventually
 
 TABLE = """CREATE TABLE offer (
@@ -38,7 +38,9 @@ AVRO = "io.confluent.connect.avro.AvroConverter"
 def encoded_as(converter: str, source: Source) -> Source:
     settings = read_settings({"key.converter": converter, "value.converter": converter} if converter else {})
     followed = source.pipeline.cdc_sources()[SOURCE].model_copy(update={"debezium": settings})
-    return replace(source, pipeline=source.pipeline.model_copy(update={"sources": {SOURCE: followed}}))
+    pipeline = source.pipeline.model_copy(update={"sources": {SOURCE: followed}})
+    create_topics(pipeline, source.kafka)
+    return replace(source, pipeline=pipeline)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sluice.local.stage_process import StageProcess
+from sluice.local.stage_process import StageCounts, StageProcess, counts_in
 from support.waiting import eventually
 
 OF_BEFORE = '{"event": "fault", "why": "of an earlier run", "level": "error"}\n'
@@ -20,3 +20,13 @@ def test_what_an_earlier_run_complained_about_is_no_trouble_of_this_one(tmp_path
     finally:
         stage.stop()
     assert "nowhere.yaml" in trouble
+
+
+def test_an_infinite_gauge_is_no_obstacle_to_the_counts_of_a_stage() -> None:
+    metrics = "\n".join(
+        [
+            '# TYPE sluice_records_total counter\nsluice_records_total{outcome="unchanged"} 3.0',
+            '# TYPE sluice_cdc_safe_wal_bytes gauge\nsluice_cdc_safe_wal_bytes{source="erp"} +Inf\n',
+        ]
+    )
+    assert counts_in(metrics, StageCounts(), ready=True) == StageCounts(records=3, unchanged=3, ready=True)

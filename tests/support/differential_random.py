@@ -19,8 +19,13 @@ _POOL = [
     if values and declared != "name"
 ]
 
-# What Debezium writes for a figure that the log does not contain is not repeated.
-_NULLABLE_ONLY = {declared for declared, _ in FAMILIES["places"][0].values()}
+# Types that are never NOT NULL here. What Debezium writes for a figure that the log does not contain is not repeated.
+# It stops at a value that it states as null, such as the numeric NaN, if the column is NOT NULL.
+_NULLABLE_ONLY = {declared for declared, _ in FAMILIES["places"][0].values()} | {
+    declared
+    for declared, values in _POOL
+    if declared.startswith(("numeric", "timetz", "time")) or declared.endswith("]") or "inf" in str(values).lower()
+}
 
 
 class _Column(NamedTuple):

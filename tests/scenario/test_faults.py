@@ -222,7 +222,8 @@ BAD_RECORDS = [
     (HR, "wrong-type", worker_json(employeeNumber=[CONTENT])),
     (HR, "nul-character", worker_json(name=f"{CONTENT}\0")),
     (HR, "mapping-failed", worker_json(startDate=CONTENT)),
-    (PAYROLL, "not-json", b"\x00\x01 " + IBAN.encode()),
+    (PAYROLL, "not-json", b"\x01\x01 " + IBAN.encode()),
+    (PAYROLL, "unknown-schema", b"\x00\x01 " + IBAN.encode()),  # a zero byte begins a record in Avro
     (PAYROLL, "bad-envelope", orjson.dumps({"op": "c", "iban": IBAN})),
     (PAYROLL, "missing-member", orjson.dumps({"op": "c", "after": {"iban": IBAN}, "source": {"ts_ms": 1}})),
     (PAYROLL, "wrong-type", payroll_json(base_pay=IBAN)),

@@ -6,7 +6,7 @@ the watermarks. Tables that must be read as a whole are read while the stream go
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -25,6 +25,7 @@ from sluice.cdc.watermarks import Mark, SlotWatermark, TableWatermark
 from sluice.errors import EnvironmentFault, Transient
 from sluice.kafka import clients
 from sluice.names import INGRESS_CDC
+from sluice.raw.writing import RawRecord
 from sluice.stage.signals import Stop
 from sluice.times import now_us
 from sluice_ingress_cdc.assembler import Assembler, SlotBatch
@@ -69,7 +70,7 @@ def run_session(context: SessionContext, stop: Stop) -> None:
         stored = stored._replace(tables=table_watermarks)
     tables = FollowedTables(slot, stored.tables, context.health)
     tables.apply_requests(requests.tables)
-    session = _Session(context, admin, tables, topics, source.state.identity.database)
+    session = _Session(context, admin, tables, stored.tables, topics, source.state.identity.database)
     if isinstance(plan, FullSnapshot):
         identity = source.state.identity
         unpublished = SlotWatermark(identity.system_id, identity.timeline, slot.slot, plan.epoch, 0, 0)
@@ -87,9 +88,9 @@ def _raise_epoch(
     """Make the epoch of `watermark` durable: the source has another timeline, and no published change is lost. Returns
     the plan, and the watermarks of `tables`.
 
-    A table that is being read starts again, because its sweep would retract the rows that were read in the epoch
-    before. If an operator requested this very epoch meanwhile, the source is read again as the next epoch, now or at
-    the next start.
+    `tables` are the durable watermarks. A table that is being read by them starts again, because its sweep would
+    retract the rows that were read in the epoch before. If an operator requested this very epoch meanwhile, the source
+    is read again as the next epoch, now or at the next start.
     """
     again = {name: TableWatermark(request=table.request) for name, table in tables.items() if table.reading is not None}
     watermark = replace(watermark, at=now_us())
@@ -122,6 +123,7 @@ class _Session:
         context: SessionContext,
         admin: AdminClient,
         tables: FollowedTables,
+        durable_tables: Mapping[str, TableWatermark],
         topics: Mapping[str, RawTopic],
         database: str,
     ) -> None:
@@ -130,6 +132,8 @@ class _Session:
         self._slot = context.slot
         self._publisher = context.publisher
         self._tables = tables
+        self.durable_tables = dict(durable_tables)
+        """The durable watermarks of the tables; those in `tables` are ahead by the batch that is being collected."""
         self._topics = dict(topics)
         self._database = database
         self._unexplained: dict[str, dict[UnexplainedChange, int]] = {}
@@ -151,7 +155,7 @@ class _Session:
             # Before the slot is created: the slot decodes each change with the publication as it was at that change.
             self._add_to_publication(connection, catalogs, names)
             watermark = replace(watermark, at=now_us())
-            self._publisher.publish([], watermark, self._tables.take_changes())
+            self._commit([], watermark, self._tables.take_changes())
             drop_slot(connection, slot.slot, where)
         with connect(slot.dsn.reveal(), where, replication=True) as replication:
             start = Mark(create_slot(replication, slot.slot, where, failover=slot.failover).consistent_point, 0)
@@ -232,7 +236,7 @@ class _Session:
                 # The stream was not interrupted: everything that is published is in the log of this server.
                 timeline = stream.end().timeline
                 raised = replace(self._durable or watermark, timeline=timeline, epoch=watermark.epoch + 1)
-                _raise_epoch(context, raised, {name: self._tables[name] for name in slot.tables})
+                _raise_epoch(context, raised, self.durable_tables)
         except HistoryDiffers as error:
             raise refused(slot, len(slot.tables), str(error)) from None
         finally:
@@ -247,8 +251,16 @@ class _Session:
         watermark = start.at_mark(batch.mark, now_us(), batch.counts, batch.commit_lsn)
         if batch.proof != start.proof:
             watermark = replace(watermark, proof=batch.proof, options=stream_options(self._slot.publication))
-        self._publisher.publish(batch.records, watermark, tables)
+        self._commit(batch.records, watermark, tables)
         self._durable = watermark
+
+    def _commit(self, records: Sequence[RawRecord], watermark: SlotWatermark, tables: TableChanges) -> None:
+        self._publisher.publish(records, watermark, tables)
+        for name, changed in tables.items():
+            if changed is None:
+                self.durable_tables.pop(name, None)
+            else:
+                self.durable_tables[name] = changed
 
     def _apply_results(self, results: WatchResults, assembler: Assembler, readings: TableReadings, epoch: int) -> bool:
         """Apply the newest check and the newest requests. True if the session must end: the source must be read as a

@@ -6,7 +6,7 @@ A chunk is a range of blocks of one heap. It has about as many rows as half a ba
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -108,6 +108,12 @@ class ChunkReader:
                         reading = part.reading
 
     def _chunk(self, heap: Heap, start: int, end: int, following: TableReading) -> Iterator[Part]:
+        """The parts of one chunk. The transaction has ended when the last part is yielded: the part may wait for the
+        stream for hours, and the lock and the snapshot must not."""
+        last = yield from self._in_transaction(heap, start, end, following)
+        yield last
+
+    def _in_transaction(self, heap: Heap, start: int, end: int, following: TableReading) -> Generator[Part, None, Part]:
         name = self._name(heap)
         try:
             # The lock comes first: the snapshot then sees every change of the definition and every TRUNCATE that ended.
@@ -116,14 +122,14 @@ class ChunkReader:
                     name
                 )
             )
-            yield from self._locked_chunk(heap, name, start, end, following)
+            return (yield from self._locked_chunk(heap, name, start, end, following))
         finally:
             if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.UNKNOWN:
                 self.connection.execute("ROLLBACK") if self._idle else self.connection.close()
 
     def _locked_chunk(
         self, heap: Heap, name: sql.Composable, start: int, end: int, following: TableReading
-    ) -> Iterator[Part]:
+    ) -> Generator[Part, None, Part]:
         (taken,) = query(self.connection, "snapshot", self.where)
         if heap.blocks:
             now = query(self.connection, "heaps", self.where, oids=[heap.oid])
@@ -152,7 +158,7 @@ class ChunkReader:
         total += size
         self._fit(end - start, total)
         following = following._replace(rows=following.rows + rows)
-        yield Part(snapshot, wal_lsn, records, headers, large, size, following)
+        return Part(snapshot, wal_lsn, records, headers, large, size, following)
 
     @staticmethod
     def _new_part(

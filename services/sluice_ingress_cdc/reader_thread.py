@@ -58,7 +58,13 @@ class ReadingFailed(NamedTuple):
     moved: bool = False
 
 
-Content = TableFound | TableWaits | ReadingFailed | Part
+class ReaderCrashed(NamedTuple):
+    """The thread met an error that is a fault of Sluice itself. The stream's thread must raise it."""
+
+    error: Exception
+
+
+Content = TableFound | TableWaits | ReadingFailed | ReaderCrashed | Part
 
 
 class Message(NamedTuple):
@@ -166,6 +172,10 @@ class ReaderThread:
         except (EnvironmentFault, Transient) as error:
             self._disconnect()
             self._send(request, ReadingFailed(error))
+        except Exception as error:
+            # Else only this thread would end, and the table would stay unread without a fault.
+            self._disconnect()
+            self._send(request, ReaderCrashed(error))
 
     def _read(self, request: ReadRequest, where: str) -> None:
         facts, bound = self._find(request, where)

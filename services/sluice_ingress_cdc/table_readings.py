@@ -22,7 +22,14 @@ from sluice.telemetry.metrics import SNAPSHOT_BLOCKS, SNAPSHOT_ROWS
 from sluice_ingress_cdc.assembler import Assembler
 from sluice_ingress_cdc.catalog_check import CatalogCheck, RawTopic
 from sluice_ingress_cdc.chunks import Part
-from sluice_ingress_cdc.reader_thread import ReaderThread, ReadingFailed, ReadRequest, TableFound, TableWaits
+from sluice_ingress_cdc.reader_thread import (
+    ReaderCrashed,
+    ReaderThread,
+    ReadingFailed,
+    ReadRequest,
+    TableFound,
+    TableWaits,
+)
 from sluice_ingress_cdc.records import SlotTargets, TableTarget, records_of
 from sluice_ingress_cdc.session_context import SNAPSHOT_RETRY_AFTER_MAX_S, SessionContext, SnapshotBackoff
 from sluice_ingress_cdc.table_changes import ROW_TOO_LARGE
@@ -136,6 +143,8 @@ class TableReadings:
             self._start(request, content, mark_lsn)
             return True
         self._reader.take()
+        if isinstance(content, ReaderCrashed):
+            raise content.error
         if isinstance(content, TableWaits):
             self._tables.cannot_read(request.table, content.fault)
         else:

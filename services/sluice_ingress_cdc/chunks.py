@@ -216,7 +216,8 @@ def make_barrier(
                 EnvironmentFault(
                     where,
                     f"it is read when the transactions that write now have ended; the oldest one is {snapshot.xmin}",
-                    "end it, if it should not be open (pg_stat_activity shows it by backend_xid); else wait",
+                    "end it, if it should not be open (pg_stat_activity shows it by backend_xid, or "
+                    "pg_prepared_xacts by transaction); else wait",
                 )
             )
         time.sleep(_BARRIER_CHECK_S)

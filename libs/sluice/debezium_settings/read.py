@@ -57,14 +57,14 @@ class DebeziumSettings:
         return DebeziumSettings({name: value for name, value in self.given.items() if name not in names})
 
     def __repr__(self) -> str:
-        return f"DebeziumSettings({', '.join(self.given)})"
+        return f"DebeziumSettings({', '.join(map(_without_salt, self.given))})"
 
 
 def read_settings(written: Mapping[str, Any]) -> DebeziumSettings:
     """The settings in `written`: a connector's configuration, or the object with `name` and `config` around it.
 
     Raises ValueError that names each setting that is unknown, is refused, or has a wrong value. The text contains no
-    values.
+    values, and no salt.
     """
     inner = written.get("config")
     flat = inner if isinstance(inner, dict) and set(written) <= {"name", "config"} else written
@@ -73,7 +73,7 @@ def read_settings(written: Mapping[str, Any]) -> DebeziumSettings:
         text = _as_text(value)
         problem = "a text, a number, true or false is expected" if text is None else _problem(str(name), text)
         if problem:
-            problems.append(f"{name}: {problem}")
+            problems.append(f"{_without_salt(str(name))}: {problem}")
         elif text is not None:
             given[str(name)] = text
     if problems:
@@ -91,8 +91,16 @@ def _problem(name: str, value: str) -> str:
 
 
 def _unknown(name: str) -> str:
-    near = get_close_matches(name, [one for one, setting in SETTINGS.items() if setting.pattern is None], 1)
+    near = get_close_matches(
+        _without_salt(name), [one for one, setting in SETTINGS.items() if setting.pattern is None], 1
+    )
     return f"Debezium's PostgreSQL connector has no such setting{f'; is {near[0]} meant?' if near else ''}"
+
+
+def _without_salt(name: str) -> str:
+    """The name of a setting for people. The name of a hash contains its salt: who knows it can guess hidden values."""
+    start, salt, _ = name.partition(".with.salt.")
+    return f"{start}{salt}…" if salt else name
 
 
 def _as_text(value: object) -> str | None:

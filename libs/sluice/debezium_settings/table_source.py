@@ -134,9 +134,9 @@ SNAPSHOT: tuple[Setting, ...] = (
     ignored(
         "snapshot.max.threads", "one connection reads a table, and the next block is read while one is published", 1
     ),
-    ignored("snapshot.max.threads.multiplier", "tables are divided by their size", 1),
-    ignored("legacy.snapshot.max.threads", "tables are divided by their size", False),
-    ignored("internal.legacy.snapshot.max.threads", "tables are divided by their size", False),
+    ignored("snapshot.max.threads.multiplier", "one connection reads a table, whatever its size", 1),
+    ignored("legacy.snapshot.max.threads", "one connection reads a table, whatever its size", False),
+    ignored("internal.legacy.snapshot.max.threads", "one connection reads a table, whatever its size", False),
     ignored("snapshot.fetch.size", "the rows of a snapshot are bounded in bytes"),
     ignored("query.fetch.size", "the rows of a snapshot are bounded in bytes", 0),
     ignored("snapshot.delay.ms", "the stage starts when it is started", 0),

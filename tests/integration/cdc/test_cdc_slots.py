@@ -5,18 +5,17 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from sluice.cdc.replication import ReplicationStream
 from sluice.cdc.slots import format_lsn
 from sluice.embedded import Servers
 from sluice.embedded.postgres import Postgres
-from sluice.ingress.producer import IngressProducer
-from sluice.raw.writing import RawRecord
 from support.cdc import Source, make_source
 from support.cdc_commands import resnapshot
 from support.raw_rows import await_equal
@@ -128,23 +127,26 @@ def test_a_slot_that_another_program_advanced_is_refused(tables: Source) -> None
         await_equal(tables, "a")
 
 
-def test_a_slot_that_is_recreated_while_a_table_is_read_is_refused_before_a_change_is_skipped(tables: Source) -> None:
+def test_a_slot_that_is_recreated_while_a_session_starts_is_refused_before_a_change_is_skipped(
+    tables: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The start has checked the slot, and the stream is not open yet."""
-    with tables.with_tables("a").followed() as running:
+    with tables.followed() as running:
         running.await_no_fault()
     released(tables)
     recreated: list[bool] = []
+    start = ReplicationStream.start
 
-    class RecreatesTheSlot(IngressProducer):
-        def publish(self, records: Sequence[RawRecord], watermarks: Any) -> None:
-            if records and not recreated:
-                tables.sql("SELECT pg_drop_replication_slot(%s)", [tables.slot.slot])
-                tables.sql("INSERT INTO a VALUES (2, 2)")
-                tables.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [tables.slot.slot])
-                recreated.append(True)
-            super().publish(records, watermarks)
+    def recreate_then_start(*arguments: Any, **more: Any) -> ReplicationStream:
+        if not recreated:
+            tables.sql("SELECT pg_drop_replication_slot(%s)", [tables.slot.slot])
+            tables.sql("INSERT INTO a VALUES (2, 2)")
+            tables.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [tables.slot.slot])
+            recreated.append(True)
+        return start(*arguments, **more)
 
-    with tables.followed(RecreatesTheSlot) as running:
+    monkeypatch.setattr(ReplicationStream, "start", recreate_then_start)
+    with tables.followed() as running:
         running.await_fault("was created again or moved")
         assert recreated
         resnapshot(tables)

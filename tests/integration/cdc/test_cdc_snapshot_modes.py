@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sluice.cdc.watermarks import FOLLOWED
 from sluice.debezium_settings import DebeziumSettings
-from support.cdc import SOURCE, Source
+from support.cdc import SOURCE, Source, create_topics
 from support.cdc_commands import resnapshot
 from support.raw_rows import await_equal
 
@@ -15,7 +15,9 @@ def in_mode(source: Source, mode: str) -> Source:
     """The same source with this `snapshot.mode`."""
     update = {"debezium": DebeziumSettings({"snapshot.mode": mode})}
     changed = source.pipeline.cdc_sources()[SOURCE].model_copy(update=update)
-    return replace(source, pipeline=source.pipeline.model_copy(update={"sources": {SOURCE: changed}}))
+    pipeline = source.pipeline.model_copy(update={"sources": {SOURCE: changed}})
+    create_topics(pipeline, source.kafka)
+    return replace(source, pipeline=pipeline)
 
 
 def test_without_data_only_changes_are_published_until_an_operator_requests_the_rows(tables: Source) -> None:

@@ -86,8 +86,9 @@ DAMAGE = {
         "SELECT pg_drop_replication_slot('{slot}'); UPDATE employee SET name = 'lost' WHERE id = 4;"
         "SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')"
     ),
+    # The tests' server does not flush a commit at once, and a slot moves only within the flushed log.
     "a slot that was moved": (
-        "UPDATE employee SET name = 'lost' WHERE id = 4;"
+        "UPDATE employee SET name = 'lost' WHERE id = 4; SELECT pg_logical_emit_message(false, 'test', '', true);"
         "SELECT pg_replication_slot_advance('{slot}', pg_current_wal_lsn())"
     ),
     "a dropped publication": "DROP PUBLICATION {publication}",

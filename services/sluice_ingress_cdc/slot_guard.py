@@ -14,7 +14,7 @@ import structlog
 
 from sluice.cdc.connection import Connection, connect
 from sluice.cdc.slots import drop_slot, slot_state, wal_end
-from sluice.errors import EnvironmentFault, Transient, log_text
+from sluice.errors import EnvironmentFault, Transient, fault_text, log_text
 from sluice.telemetry.health import Health
 from sluice.telemetry.metrics import BEHIND_SECONDS, RETAINED_WAL_BYTES, SAFE_WAL_BYTES
 from sluice_ingress_cdc.settings import CdcSettings, SlotSettings
@@ -57,6 +57,11 @@ class SlotGuard:
             except (EnvironmentFault, Transient) as error:
                 # The session reports that the source does not answer.
                 log.debug("slot not checked", source=self._slot.source, why=log_text(error))
+                _close(connection)
+            except Exception as error:
+                # Any other error is caught: the guard must go on, and the fault reports that it fails.
+                log.error("slot not checked", source=self._slot.source, why=log_text(error))
+                self._report("progress", f"it is not watched: {fault_text(error)}")
                 _close(connection)
         _close(connection)
 

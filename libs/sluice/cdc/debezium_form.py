@@ -28,7 +28,7 @@ from sluice.pipeline import CdcSource
 
 _AVRO_CONVERTERS = ("io.confluent.connect.avro.AvroConverter", "io.apicurio.registry.utils.converter.AvroConverter")
 _JSON_CONVERTER = "org.apache.kafka.connect.json.JsonConverter"
-_KEY_OF_TABLE = re.compile(r"\s*([^:]+):([^:,]+(?:,[^:,]+)*)\s*")
+_KEY_OF_TABLE = re.compile(r"\s*([^:\s][^:]*):([^:,]+(?:,[^:,]+)*)\s*")
 
 
 def event_form(source: CdcSource) -> EventForm:
@@ -82,12 +82,18 @@ def column_rules(
 
 
 def key_columns(settings: DebeziumSettings, table: str, columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns of the record's key that `message.key.columns` chooses; empty if it chooses none of this table."""
+    """The columns of the record's key that `message.key.columns` chooses; empty if it chooses none of this table.
+
+    Raises SettingsError if a part of the setting has another form: its table would get another key without a word.
+    """
     found: list[str] = []
-    for part in (settings.text("message.key.columns") or "").split(";"):
+    for part in filter(str.strip, (settings.text("message.key.columns") or "").split(";")):
         match = _KEY_OF_TABLE.fullmatch(part)
         if match is None:
-            continue
+            raise SettingsError(
+                f"Debezium's message.key.columns: the part {part.strip()!r} names no columns. Next: write it as "
+                "schema.table:column,column"
+            )
         for column in match[2].split(","):
             pattern = [f"{match[1]}.{column.strip()}"]
             found += [name for name in columns if matches(pattern, f"{table}.{name}") and name not in found]

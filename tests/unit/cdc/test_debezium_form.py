@@ -106,6 +106,13 @@ def test_the_rules_for_columns_are_read(settings: dict[str, Any], rules: ColumnR
     assert column_rules(read_settings(settings), "public.offer", COLUMNS, ["id"]) == rules
 
 
+@pytest.mark.parametrize("part", ["public.offer", "public.offer:", ":name", "a:b:c"])
+def test_a_part_of_the_key_setting_that_names_no_columns_is_refused(part: str) -> None:
+    settings = read_settings({"message.key.columns": f"public.other:note; {part};"})
+    with pytest.raises(SettingsError, match=r"names no columns\. Next: "):
+        column_rules(settings, "public.offer", COLUMNS, ["id"])
+
+
 def test_a_column_of_the_key_cannot_be_left_out() -> None:
     settings = read_settings({"column.exclude.list": "public.offer.id"})
     with pytest.raises(SettingsError, match="leaves out id, which the record's key contains"):

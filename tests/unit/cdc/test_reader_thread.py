@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from sluice_ingress_cdc.chunks import ChunkReader, Part
 from sluice_ingress_cdc.reader_thread import Message, ReaderCrashed, ReaderThread, ReadRequest
 from sluice_ingress_cdc.table_readings import TableReadings
 from sluice_ingress_cdc.windows import SourceSnapshot, StreamedKeys
+from support.waiting import eventually
 
 REQUEST = ReadRequest(1, "public.a", None)
 
@@ -32,10 +32,7 @@ def test_an_unexpected_error_of_the_reader_ends_the_stream_and_not_the_thread_al
     monkeypatch.setattr(thread, "_read", fail)
     thread.start()
     thread.request(REQUEST)
-    for _ in range(100):
-        if thread.messages:
-            break
-        time.sleep(0.05)
+    eventually(lambda: thread.messages, "the message of the crash")
     thread.close()
     ((request, content),) = thread.messages
     assert request == REQUEST

@@ -1,4 +1,4 @@
-"""The guard of a slot goes on after an error that nobody foresaw, and shows it."""
+"""The guard of a slot goes on after an unforeseen error, and shows it."""
 
 from __future__ import annotations
 
